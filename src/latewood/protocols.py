@@ -1,0 +1,117 @@
+"""The roles that concrete parts play. Structural: nothing inherits from these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+from latewood.types import (
+    Candidates,
+    EncodedPassages,
+    EncodedQuery,
+    EncoderSpec,
+    FloatArray,
+    IntArray,
+    MultiVectors,
+    Passage,
+    Ranking,
+    TokenLabel,
+)
+
+__all__ = ["Encoder", "Retriever", "Snapshot", "Store"]
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Texts to vectors; passages and queries may be treated differently."""
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """What a collection must remember to refuse another encoder."""
+        ...
+
+    def encode_passages(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> EncodedPassages:
+        """Encode N texts, returned in the order given; a result never depends on the other texts.
+
+        Args:
+            texts: passages as they are stored.
+            progress: called with the number of passages finished since the last call.
+        """
+        ...
+
+    def encode_query(self, text: str) -> EncodedQuery:
+        """Encode one query."""
+        ...
+
+    def label(self, text: str) -> list[TokenLabel]:
+        """One label per token vector that `encode_passages` gives for this text, in the same order."""
+        ...
+
+
+class Snapshot(Protocol):
+    """One committed generation of a store, unchanged by whatever is written after.
+
+    Searches return Candidates in the public order: score descending, then id ascending.
+    `rows` restricts a search to those passages; None searches all.
+    """
+
+    @property
+    def generation(self) -> int:
+        """The number of commits that it has seen."""
+        ...
+
+    def dense(self, vector: FloatArray, k: int, rows: IntArray | None = None) -> Candidates:
+        """Best k passages by inner product with `vector` [D]; a passage's best window counts."""
+        ...
+
+    def bm25(self, text: str, k: int) -> Candidates:
+        """Best k passages by BM25; passages that share no term are not returned."""
+        ...
+
+    def late(self, tokens: FloatArray, k: int, rows: IntArray | None = None) -> Candidates:
+        """Best k passages by MaxSim with `tokens` [Q, D] over the stored token vectors."""
+        ...
+
+    def vectors(self, rows: IntArray) -> MultiVectors:
+        """The stored token vectors of these passages, in this order."""
+        ...
+
+    def passages(self, rows: IntArray) -> list[Passage]:
+        """Their texts and metadata, in this order."""
+        ...
+
+    def ids(self, rows: IntArray) -> list[str]:
+        """Their ids, in this order."""
+        ...
+
+    def source_ids(self, rows: IntArray) -> list[str]:
+        """The ids of their source documents, in this order."""
+        ...
+
+    def rows(self, ids: Sequence[str]) -> IntArray:
+        """The rows of these ids; an id that isn't there is an InputError that names it."""
+        ...
+
+
+class Store(Protocol):
+    """Where a collection lives."""
+
+    def add(self, passages: Sequence[Passage], encoded: EncodedPassages) -> int:
+        """Add or replace these passages in one commit; the new generation."""
+        ...
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete these ids in one commit; how many were there."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """The newest committed generation."""
+        ...
+
+
+class Retriever(Protocol):
+    """Anything that ranks passages for a question: a collection with a pipeline, or somebody's own system."""
+
+    def rank(self, query: str, k: int) -> Ranking:
+        """The best k, ids and scores at least."""
+        ...
