@@ -86,7 +86,7 @@ class MultiVectors:
         tokens, offsets, scales = self.tokens, self.offsets, self.scales
         if tokens.ndim != 2 or tokens.dtype not in _STORED_DTYPES or not tokens.flags.c_contiguous:
             raise ShapeError(
-                f"tokens: got shape {tokens.shape} {tokens.dtype}, expected [T, D] C-contiguous float32, float16 or int8"
+                f"tokens: got {tokens.shape} {tokens.dtype}, expected [T, D] C-contiguous float32, float16 or int8"
             )
         if offsets.ndim != 1 or offsets.dtype != np.int64 or len(offsets) == 0:
             raise ShapeError(f"offsets: got shape {offsets.shape} {offsets.dtype}, expected [N + 1] int64")
@@ -111,7 +111,8 @@ class MultiVectors:
             return cls(np.zeros((0, dim), np.float32), np.zeros(1, np.int64))
         dims = {a.shape[1] if a.ndim == 2 else -1 for a in arrays}
         if len(dims) != 1 or -1 in dims:
-            raise ShapeError(f"expected arrays of shape [T, D] with one D, got shapes {sorted({a.shape for a in arrays})}")
+            shapes = sorted({a.shape for a in arrays})
+            raise ShapeError(f"expected arrays of shape [T, D] with one D, got shapes {shapes}")
         offsets = np.concatenate([[0], np.cumsum([len(a) for a in arrays])]).astype(np.int64)
         return cls(np.ascontiguousarray(np.concatenate(arrays)), offsets)
 
