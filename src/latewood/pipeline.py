@@ -141,11 +141,6 @@ class Pipeline:
     def __post_init__(self) -> None:
         if not self.steps:
             raise PipelineError("an empty pipeline: expected at least one stage, such as dense:50")
-        for stage in self.steps[0].stages:
-            if stage.option("encode"):
-                raise PipelineError(
-                    "late(encode=true) needs candidates to encode: put a stage before it, dense:50 >> …"
-                )
         for step in self.steps[1:]:
             for stage in step.stages:
                 if not STAGES[stage.name].reranks:
