@@ -1,1 +1,50 @@
-"""Under construction."""
+"""Rankings and judgements to numbers: what each pipeline finds, whether a difference is luck, what it costs.
+
+Sees values and the Retriever protocol only: never a store, an encoder or a collection.
+"""
+
+from __future__ import annotations
+
+from latewood.evaluate.asking import Failure, System
+from latewood.evaluate.bootstrap import Difference, Interval, difference, interval
+from latewood.evaluate.compare import Comparison, SystemResult, compare
+from latewood.evaluate.data import Judged, LeftOut, Qrels, Queries, read_qrels, read_queries, select
+from latewood.evaluate.examples import Example, Examples, pick
+from latewood.evaluate.grouping import Grouping, join
+from latewood.evaluate.latency import Latency, Percentiles, StageLatency, latency
+from latewood.evaluate.metrics import DEFAULT_METRICS, measure, parse_metrics, pool_recall
+from latewood.evaluate.table import Table, table
+
+__all__ = [
+    "DEFAULT_METRICS",
+    "Comparison",
+    "Difference",
+    "Example",
+    "Examples",
+    "Failure",
+    "Grouping",
+    "Interval",
+    "Judged",
+    "Latency",
+    "LeftOut",
+    "Percentiles",
+    "Qrels",
+    "Queries",
+    "StageLatency",
+    "System",
+    "SystemResult",
+    "Table",
+    "compare",
+    "difference",
+    "interval",
+    "join",
+    "latency",
+    "measure",
+    "parse_metrics",
+    "pick",
+    "pool_recall",
+    "read_qrels",
+    "read_queries",
+    "select",
+    "table",
+]
