@@ -1,0 +1,119 @@
+"""Long texts to windows, windows to batches, and where each window's vectors go. Plain arithmetic, no model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from latewood.types import IntArray
+
+__all__ = ["Layout", "batches", "spans"]
+
+
+def spans(length: int, room: int, overlap: int) -> list[tuple[int, int]]:
+    """The windows of a text of `length` tokens: as few as fit, all of one size, evenly spread.
+
+    Even windows leave no short tail: a tail of a few tokens would have little context, and a poor single vector.
+
+    Args:
+        length: tokens of the text, special tokens not counted.
+        room: tokens that fit in one window, special tokens not counted; more than `overlap`.
+        overlap: tokens that neighbours share, at least.
+
+    Returns:
+        (start, end) of each window, rising; one window for a text that fits, the empty one too.
+    """
+    if length <= room:
+        return [(0, length)]
+    count = -(-(length - overlap) // (room - overlap))
+    size = -(-(length + (count - 1) * overlap) // count)
+    # Steps differ by one token at most; the largest is size - overlap, so `overlap` always holds.
+    starts = [i * (length - size) // (count - 1) for i in range(count)]
+    return [(start, start + size) for start in starts]
+
+
+def batches(lengths: Sequence[int] | IntArray, budget: int) -> Iterator[IntArray]:
+    """Group windows of similar length, longest first, so that padding wastes little.
+
+    The grouping depends on the lengths and their order alone, so the same call always makes the same batches.
+
+    Args:
+        lengths: tokens of each window, special tokens included.
+        budget: tokens of one batch, padding included; a longer window goes alone.
+
+    Yields:
+        Positions in `lengths`, one batch at a time.
+    """
+    sizes = np.asarray(lengths, np.int64)
+    order = np.argsort(-sizes, kind="stable")
+    start = 0
+    while start < len(order):
+        longest = int(sizes[order[start]])
+        count = max(1, budget // max(1, longest))
+        yield order[start : start + count]
+        start += count
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """Where the vectors of M different texts go among those of N texts, some of them equal.
+
+    Windows are numbered through, text after text. A text's first occurrence is encoded; the others are copies.
+
+    Args:
+        lengths: [windows] tokens of each window.
+        texts: [windows] which of the M texts it belongs to.
+        token_rows: [windows] first row of its token vectors.
+        dense_rows: [windows] row of its single vector.
+        token_offsets: [N + 1] as in MultiVectors.
+        dense_offsets: [N + 1] as in MultiVectors.
+        copies: (from, to) positions among the N, for every occurrence after the first.
+    """
+
+    lengths: IntArray
+    texts: IntArray
+    token_rows: IntArray
+    dense_rows: IntArray
+    token_offsets: IntArray
+    dense_offsets: IntArray
+    copies: list[tuple[int, int]]
+
+    @classmethod
+    def of(cls, windows: Sequence[Sequence[int]], which: Sequence[int]) -> Layout:
+        """Lay out.
+
+        Args:
+            windows: for each of the M texts, the tokens of each of its windows.
+            which: for each of the N texts, which of the M it is; every one of them occurs.
+        """
+        counts = np.array([len(of_text) for of_text in windows], np.int64)
+        totals = np.array([sum(of_text) for of_text in windows], np.int64)
+        lengths = np.array([length for of_text in windows for length in of_text], np.int64)
+        texts = np.repeat(np.arange(len(windows), dtype=np.int64), counts)
+        which_array = np.asarray(which, np.int64)
+        token_offsets = _offsets(totals[which_array])
+        dense_offsets = _offsets(counts[which_array])
+        first = np.full(len(windows), -1, np.int64)
+        copies = []
+        for position, text in enumerate(which):
+            if first[text] < 0:
+                first[text] = position
+            else:
+                copies.append((int(first[text]), position))
+        within_text = _offsets(lengths)[:-1] - np.repeat(_offsets(totals)[:-1], counts)
+        number_in_text = np.arange(len(lengths)) - np.repeat(_offsets(counts)[:-1], counts)
+        return cls(
+            lengths=lengths,
+            texts=texts,
+            token_rows=token_offsets[first[texts]] + within_text,
+            dense_rows=dense_offsets[first[texts]] + number_in_text,
+            token_offsets=token_offsets,
+            dense_offsets=dense_offsets,
+            copies=copies,
+        )
+
+
+def _offsets(counts: IntArray) -> IntArray:
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
