@@ -6,7 +6,7 @@ Importing this module loads neither torch nor a model; `load` does.
 from __future__ import annotations
 
 from latewood.encode.bi_encoder import BiEncoder
-from latewood.encode.golden import GOLDEN_TEXTS, agrees, deviation, golden_vectors
+from latewood.encode.golden import GOLDEN_TEXTS, GOLDEN_TOLERANCE, agrees, golden_deviation, golden_vectors
 from latewood.encode.loading import load
 
-__all__ = ["GOLDEN_TEXTS", "BiEncoder", "agrees", "deviation", "golden_vectors", "load"]
+__all__ = ["GOLDEN_TEXTS", "GOLDEN_TOLERANCE", "BiEncoder", "agrees", "golden_deviation", "golden_vectors", "load"]

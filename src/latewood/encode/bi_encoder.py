@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from latewood.encode.tokens import Content, WindowTokenizer
+from latewood.encode.tokens import WindowTokenizer
 from latewood.encode.windows import Layout, batches
 from latewood.errors import InputError, ModelError
 from latewood.types import EncodedPassages, EncodedQuery, EncoderSpec, FloatArray, IntArray, MultiVectors, TokenLabel
@@ -93,37 +93,26 @@ class BiEncoder:
         _check_texts(texts)
         number = {text: i for i, text in enumerate(dict.fromkeys(texts))}
         which = [number[text] for text in texts]
-        prompt, truncate = self._spec.passage_prompt, self._spec.truncate
-        contents = self._tokenizer.content(list(number), prompt)
-        windows = [self._tokenizer.windows(content, truncate=truncate) for content in contents]
-        layout = Layout.of(
-            [
-                [self._tokenizer.length(content, window) for window in own]
-                for content, own in zip(contents, windows, strict=True)
-            ],
-            which,
-        )
+        prompt = self._spec.passage_prompt
+        different = self._tokenizer.split(list(number), prompt, truncate=self._spec.truncate)
+        windows = [ids for text in different for ids in text.windows]
+        layout = Layout.of([[len(ids) for ids in text.windows] for text in different], which)
         # The result is allocated once and filled in place: it is by far the largest thing here.
         tokens = np.empty((layout.token_offsets[-1], self._spec.dim), np.float32)
         dense = np.empty((layout.dense_offsets[-1], self._spec.dense_dim), np.float32)
-        places = [(content, window) for content, own in zip(contents, windows, strict=True) for window in own]
         finished = _Finished(layout, which, progress)
         for batch in batches(layout.lengths, _BATCH_TOKENS):
-            ids = [self._tokenizer.ids(*places[i]) for i in batch]
-            by_token, by_window = self._forward(ids, prompt)
+            by_token, by_window = self._forward([windows[i] for i in batch], prompt)
             for i, vectors, vector in zip(batch, by_token, by_window, strict=True):
-                length = layout.lengths[i]
-                tokens[layout.token_rows[i] : layout.token_rows[i] + length] = vectors[:length]
+                first, length = layout.token_rows[i], layout.lengths[i]
+                tokens[first : first + length] = vectors[:length]
                 dense[layout.dense_rows[i]] = vector
             finished.report(batch)
-        for source, target in layout.copies:
-            for array, offsets in ((tokens, layout.token_offsets), (dense, layout.dense_offsets)):
-                array[offsets[target] : offsets[target + 1]] = array[offsets[source] : offsets[source + 1]]
-        left_out = [self._left_out(content, own[-1]) for content, own in zip(contents, windows, strict=True)]
+        layout.copy(tokens, dense)
         return EncodedPassages(
             MultiVectors(tokens, layout.token_offsets),
             MultiVectors(dense, layout.dense_offsets),
-            cut=sum(left_out[i] for i in which),
+            cut=sum(different[i].cut for i in which),
         )
 
     def encode_query(self, text: str) -> EncodedQuery:
@@ -134,16 +123,10 @@ class BiEncoder:
         """
         _check_texts([text])
         prompt = self._spec.query_prompt
-        content = self._tokenizer.content([text], prompt, with_spans=True)[0]
-        window = self._tokenizer.windows(content, truncate=True)[0]
-        tokens, dense = self._forward([self._tokenizer.ids(content, window)], prompt)
-        return EncodedQuery(
-            text=text,
-            dense=dense[0],
-            tokens=tokens[0],
-            labels=tuple(self._tokenizer.labels(content, window)),
-            cut=self._left_out(content, window),
-        )
+        windowed = self._tokenizer.split([text], prompt, truncate=True, with_spans=True)[0]
+        tokens, dense = self._forward(windowed.windows, prompt)
+        labels = tuple(self._tokenizer.labels(windowed))
+        return EncodedQuery(text=text, dense=dense[0], tokens=tokens[0], labels=labels, cut=windowed.cut)
 
     def label(self, text: str) -> list[TokenLabel]:
         """One label per token vector that `encode_passages` gives for this text, in the same order.
@@ -154,11 +137,10 @@ class BiEncoder:
             InputError: the text is not a string.
         """
         _check_texts([text])
-        content = self._tokenizer.content([text], self._spec.passage_prompt, with_spans=True)[0]
-        windows = self._tokenizer.windows(content, truncate=self._spec.truncate)
-        return [label for window in windows for label in self._tokenizer.labels(content, window)]
+        prompt, truncate = self._spec.passage_prompt, self._spec.truncate
+        return self._tokenizer.labels(self._tokenizer.split([text], prompt, truncate=truncate, with_spans=True)[0])
 
-    def _forward(self, windows: Sequence[IntArray], prompt: str) -> tuple[FloatArray, FloatArray]:
+    def _forward(self, windows: Sequence[Sequence[int]], prompt: str) -> tuple[FloatArray, FloatArray]:
         """Token vectors [B, L, D], rows beyond a window's own length meaningless, and single vectors [B, D]."""
         import torch
 
@@ -180,9 +162,6 @@ class BiEncoder:
             if self._model.similarity_fn_name == "cosine":
                 dense = torch.nn.functional.normalize(dense, dim=-1)
         return tokens.numpy(), dense.numpy()
-
-    def _left_out(self, content: Content, last: tuple[int, int]) -> int:
-        return len(content.ids) - content.prompt - last[1]
 
 
 class _Finished:

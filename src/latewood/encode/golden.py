@@ -12,7 +12,7 @@ from latewood.errors import ShapeError
 from latewood.protocols import Encoder
 from latewood.types import FloatArray
 
-__all__ = ["GOLDEN_TEXTS", "TOLERANCE", "agrees", "deviation", "golden_vectors"]
+__all__ = ["GOLDEN_TEXTS", "GOLDEN_TOLERANCE", "agrees", "golden_deviation", "golden_vectors"]
 
 # Never edit: the vectors of these texts are stored in collections.
 GOLDEN_TEXTS = (
@@ -35,7 +35,7 @@ GOLDEN_TEXTS = (
 )
 
 # Rounding between versions stays below 1e-5; another model or pooling is beyond 1e-2.
-TOLERANCE = 1e-4
+GOLDEN_TOLERANCE = 1e-4
 
 
 def golden_vectors(encoder: Encoder) -> FloatArray:
@@ -44,7 +44,7 @@ def golden_vectors(encoder: Encoder) -> FloatArray:
     return np.stack([tokens[i].mean(axis=0, dtype=np.float64) for i in range(len(tokens))]).astype(np.float32)
 
 
-def deviation(encoder: Encoder, stored: FloatArray) -> float:
+def golden_deviation(encoder: Encoder, stored: FloatArray) -> float:
     """The largest difference of any number between `stored` and this encoder's golden vectors.
 
     Raises:
@@ -57,5 +57,5 @@ def deviation(encoder: Encoder, stored: FloatArray) -> float:
 
 
 def agrees(encoder: Encoder, stored: FloatArray) -> bool:
-    """Whether the encoder still makes the `stored` golden vectors, up to rounding (TOLERANCE)."""
-    return deviation(encoder, stored) <= TOLERANCE
+    """Whether the encoder still makes the `stored` golden vectors, up to rounding (GOLDEN_TOLERANCE)."""
+    return golden_deviation(encoder, stored) <= GOLDEN_TOLERANCE

@@ -8,13 +8,14 @@ from pathlib import Path
 from latewood.encode import bundled, checkpoint
 from latewood.encode.bi_encoder import BiEncoder
 from latewood.errors import ModelError
+from latewood.protocols import Encoder
 
 __all__ = ["load"]
 
 
 def load(
     model: str | os.PathLike[str] = bundled.NAME, *, truncate: bool = False, overlap: int | None = None
-) -> BiEncoder:
+) -> Encoder:
     """Load an encoder. Files only: nothing is ever fetched from the network.
 
     Args:
@@ -30,16 +31,15 @@ def load(
     """
     if model == bundled.NAME:
         name, folder = bundled.NAME, bundled.folder()
+        files = checkpoint.fingerprints(folder)
+        bundled.verify(files)
     else:
-        folder = Path(model)
+        folder = Path(model).resolve()
         if not folder.is_dir():
             raise ModelError(
                 f"model {os.fspath(model)!r} is neither known nor a folder: "
                 f"expected {bundled.NAME!r}, or the folder of a sentence-transformers bi-encoder"
             )
-        folder = folder.resolve()
-        name = str(folder)
-    model_hash = checkpoint.digest(folder)
-    return BiEncoder(
-        checkpoint.open_checkpoint(folder), name=name, model_hash=model_hash, truncate=truncate, overlap=overlap
-    )
+        name, files = str(folder), checkpoint.fingerprints(folder)
+    loaded = checkpoint.open_checkpoint(folder)
+    return BiEncoder(loaded, name=name, model_hash=checkpoint.digest(files), truncate=truncate, overlap=overlap)

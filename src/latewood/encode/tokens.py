@@ -7,81 +7,78 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from latewood.encode.windows import spans
 from latewood.errors import ModelError, UsageError
-from latewood.types import IntArray, TokenLabel
+from latewood.types import TokenLabel
 
-__all__ = ["Content", "WindowTokenizer"]
+__all__ = ["WindowTokenizer", "Windowed"]
 
 # Half of a UTF-16 pair: legal in a Python string (JSON lets it in), impossible in UTF-8, which the tokenizer reads.
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 _DEFAULT_OVERLAP = 32
 
+_NOWHERE = (0, 0)
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Content:
-    """The tokens of one text without special tokens.
+
+@dataclass(frozen=True, slots=True)
+class Windowed:
+    """One text as the model reads it.
 
     Args:
-        ids: [n] int64, the tokens of the prompt first.
-        prompt: how many of them are the prompt's; every window repeats these.
-        spans: (start, end) of each token in characters of the text, or None where not asked for.
+        windows: the token ids of each window, special tokens and prompt included; at least one.
+        spans: for each of them, the characters that each token stands for; empty where they were not asked for.
+        cut: tokens of the text that no window holds.
     """
 
-    ids: IntArray
-    prompt: int
-    spans: list[tuple[int, int]] | None = None
+    windows: list[list[int]]
+    spans: list[list[tuple[int, int]]]
+    cut: int
 
 
 class WindowTokenizer:
     """Cuts texts into windows that fit the model: special tokens, prompt, a stretch of the text, special tokens.
 
     Args:
-        tokenizer: a fast tokenizer of transformers; its stored padding and truncation are never used.
+        tokenizer: a fast tokenizer of transformers; the padding and truncation stored in it are never used.
         limit: tokens per window, special tokens included.
         overlap: tokens that neighbouring windows share; None for 32, or a quarter of a window where that is less.
         prompts: every prompt that will be used, to check that it leaves room.
 
     Raises:
-        ModelError: a tokenizer that can't be used: it is slow (gives no spans), adds no special tokens
-            (an empty text would have no vector), or its prompts fill the window.
+        ModelError: a tokenizer that can't be used: it is slow (gives no spans), it adds no special tokens
+            (an empty text would have no vector), or a prompt fills the window.
         UsageError: an overlap that is negative or leaves no progress.
     """
 
-    def __init__(self, tokenizer: Any, limit: int, overlap: int | None, prompts: Sequence[str] = ()) -> None:
+    def __init__(self, tokenizer: Any, limit: int, overlap: int | None, prompts: Sequence[str] = ("",)) -> None:
         if not tokenizer.is_fast:
             raise ModelError("the model's tokenizer gives no character spans; expected a fast one (tokenizer.json)")
-        self._tokenizer = tokenizer
         probe = tokenizer("a", truncation=False, padding=False, return_special_tokens_mask=True)
         content = [i for i, special in enumerate(probe["special_tokens_mask"]) if not special]
         if not content or len(content) == len(probe["input_ids"]):
             raise ModelError("the model's tokenizer adds no special tokens; expected some, as [CLS] and [SEP]")
-        self.prefix: list[int] = probe["input_ids"][: content[0]]
-        self.suffix: list[int] = probe["input_ids"][content[-1] + 1 :]
-        longest = max((self.content([""], prompt)[0].prompt for prompt in prompts), default=0)
-        room = limit - len(self.prefix) - len(self.suffix) - longest
+        self._tokenizer = tokenizer
+        self._prefix: list[int] = probe["input_ids"][: content[0]]
+        self._suffix: list[int] = probe["input_ids"][content[-1] + 1 :]
+        self._limit = limit
+        self.overlap = 0
+        room = min(limit - len(self.split([""], prompt, truncate=True)[0].windows[0]) for prompt in prompts)
         if room < 1:
-            raise ModelError(
-                f"the model's limit of {limit} tokens leaves no room for text after special tokens and prompt"
-            )
+            raise ModelError(f"a window of {limit} tokens has no room for text after special tokens and prompt")
         if overlap is None:
             overlap = min(_DEFAULT_OVERLAP, room // 4)
         elif not 0 <= overlap < room:
             raise UsageError(f"overlap: got {overlap}, expected 0 to {room - 1} (a window holds {room} tokens of text)")
-        self.limit = limit
         self.overlap = overlap
 
-    def content(self, texts: Sequence[str], prompt: str, *, with_spans: bool = False) -> list[Content]:
-        """The tokens of each text after `prompt`, uncut.
+    def split(self, texts: Sequence[str], prompt: str, *, truncate: bool, with_spans: bool = False) -> list[Windowed]:
+        """Each text as windows, or as its first window where it is truncated. Every window begins with the prompt.
 
-        A lone surrogate is read as U+FFFD, one character for one, so spans hold.
+        A lone surrogate is read as U+FFFD, one character for one, so that spans hold.
         """
-        whole = [_LONE_SURROGATE.sub("\ufffd", prompt + text) for text in texts]
         encoded = self._tokenizer(
-            whole,
+            [_LONE_SURROGATE.sub("\ufffd", prompt + text) for text in texts],
             add_special_tokens=False,
             truncation=False,
             padding=False,
@@ -90,45 +87,35 @@ class WindowTokenizer:
             return_offsets_mapping=with_spans or bool(prompt),
             verbose=False,
         )
-        contents = []
-        for i, ids in enumerate(encoded["input_ids"]):
-            found: list[tuple[int, int]] | None = None
-            of_prompt = 0
-            if prompt or with_spans:
-                offsets = encoded["offset_mapping"][i]
-                of_prompt = sum(end <= len(prompt) for _, end in offsets) if prompt else 0
-                found = [(max(0, start - len(prompt)), max(0, end - len(prompt))) for start, end in offsets]
-            contents.append(Content(np.asarray(ids, np.int64), of_prompt, found))
-        return contents
+        places = encoded.get("offset_mapping") or [[] for _ in texts]
+        return [
+            self._windowed(ids, offsets, len(prompt), truncate=truncate, with_spans=with_spans)
+            for ids, offsets in zip(encoded["input_ids"], places, strict=True)
+        ]
+
+    def labels(self, text: Windowed) -> list[TokenLabel]:
+        """One label per token of all windows, which must have their spans."""
+        return [
+            TokenLabel(name, start, end)
+            for ids, places in zip(text.windows, text.spans, strict=True)
+            for name, (start, end) in zip(self._tokenizer.convert_ids_to_tokens(ids), places, strict=True)
+        ]
 
     def prompt_length(self, prompt: str) -> int:
-        """Tokens before the text, as sentence-transformers counts them: the prompt encoded, less a special at its end."""
+        """Tokens before the text as sentence-transformers counts them: the prompt alone, less a special at its end."""
         encoded = self._tokenizer(prompt, truncation=False, padding=False, return_special_tokens_mask=True)
-        return len(encoded["input_ids"]) - encoded["special_tokens_mask"][-1]
+        return len(encoded["input_ids"]) - int(encoded["special_tokens_mask"][-1])
 
-    def room(self, content: Content) -> int:
-        """Tokens of the text that fit in one window of it."""
-        return self.limit - len(self.prefix) - len(self.suffix) - content.prompt
-
-    def windows(self, content: Content, *, truncate: bool) -> list[tuple[int, int]]:
-        """(start, end) of each window in the tokens after the prompt; the first only, cut at the limit, to truncate."""
-        length, room = len(content.ids) - content.prompt, self.room(content)
-        return [(0, min(length, room))] if truncate else spans(length, room, self.overlap)
-
-    def length(self, content: Content, window: tuple[int, int]) -> int:
-        """Tokens of one window, all included."""
-        return len(self.prefix) + content.prompt + window[1] - window[0] + len(self.suffix)
-
-    def ids(self, content: Content, window: tuple[int, int]) -> IntArray:
-        """What the model reads for one window: [length] int64."""
-        prompt, text = content.ids[: content.prompt], content.ids[content.prompt :]
-        return np.concatenate([self.prefix, prompt, text[window[0] : window[1]], self.suffix]).astype(np.int64)
-
-    def labels(self, content: Content, window: tuple[int, int]) -> list[TokenLabel]:
-        """One label per token of a window; special tokens and the prompt's have the span 0:0."""
-        names = self._tokenizer.convert_ids_to_tokens(self.ids(content, window).tolist())
-        before = len(self.prefix) + content.prompt
-        first = content.prompt + window[0]
-        places = (content.spans or [])[first : first + window[1] - window[0]]
-        places = [(0, 0)] * before + places + [(0, 0)] * len(self.suffix)
-        return [TokenLabel(name, start, end) for name, (start, end) in zip(names, places, strict=True)]
+    def _windowed(
+        self, ids: list[int], offsets: list[tuple[int, int]], prompt: int, *, truncate: bool, with_spans: bool
+    ) -> Windowed:
+        """Windows of one text, given its tokens after a prompt of so many characters, and their characters."""
+        head = sum(end <= prompt for _, end in offsets) if prompt else 0
+        before, text = self._prefix + ids[:head], ids[head:]
+        room = self._limit - len(before) - len(self._suffix)
+        kept = [(0, min(len(text), room))] if truncate else spans(len(text), room, self.overlap)
+        places: list[list[tuple[int, int]]] = []
+        if with_spans:
+            own = [(max(0, start - prompt), end - prompt) for start, end in offsets[head:]]
+            places = [[_NOWHERE] * len(before) + own[a:b] + [_NOWHERE] * len(self._suffix) for a, b in kept]
+        return Windowed([before + text[a:b] + self._suffix for a, b in kept], places, len(text) - kept[-1][1])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latewood.types import IntArray
+from latewood.types import FloatArray, IntArray
 
 __all__ = ["Layout", "batches", "spans"]
 
@@ -113,6 +113,12 @@ class Layout:
             dense_offsets=dense_offsets,
             copies=copies,
         )
+
+    def copy(self, tokens: FloatArray, dense: FloatArray) -> None:
+        """Give every copy the vectors of its first occurrence."""
+        for array, offsets in ((tokens, self.token_offsets), (dense, self.dense_offsets)):
+            for source, target in self.copies:
+                array[offsets[target] : offsets[target + 1]] = array[offsets[source] : offsets[source + 1]]
 
 
 def _offsets(counts: IntArray) -> IntArray:
