@@ -1,0 +1,357 @@
+// The kernels of one instruction set; LATEWOOD_ISA names it. Compiled once per set into object files that meet in one
+// library, hence the rule: nothing here but the table at the end may have external linkage, inline functions and
+// templates of the standard library included, or the linker would keep one set's copy for all.
+#include "maxsim.h"
+
+#define LATEWOOD_JOIN_(a, b) a##b
+#define LATEWOOD_JOIN(a, b) LATEWOOD_JOIN_(a, b)
+#define LATEWOOD_STRING_(a) #a
+#define LATEWOOD_STRING(a) LATEWOOD_STRING_(a)
+
+#if defined(LATEWOOD_AVX512)
+#include "simd_avx512.h"
+#elif defined(LATEWOOD_AVX2)
+#include "simd_avx2.h"
+#elif defined(LATEWOOD_NEON)
+#include "simd_neon.h"
+#else
+#include "simd_baseline.h"
+#endif
+#include "tile.h"
+
+namespace {
+
+using namespace latewood;
+
+constexpr float kNothing = -__builtin_inff();
+
+constexpr std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
+constexpr std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
+inline std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+
+// How documents of a format reach the tiles.
+template <Format>
+struct Stored;
+template <>
+struct Stored<Format::float32> {
+    using Tile = FloatTile;
+    using Token = float;
+};
+template <>
+struct Stored<Format::float16> {
+    using Tile = FloatTile;
+    using Token = std::uint16_t;
+};
+template <>
+struct Stored<Format::int8> {
+    using Tile = IntTile;
+    using Token = std::int8_t;
+};
+
+inline const float* elements(const Query& query, float) { return query.values; }
+inline const std::int16_t* elements(const Query& query, std::int16_t) { return query.levels; }
+
+// ---- packed queries ----
+
+template <class Tile>
+std::int64_t steps_of(std::int64_t dim, int step) {
+    return (dim + step * Tile::kPerLane - 1) / (step * Tile::kPerLane);
+}
+
+template <class Tile>
+std::int64_t group_elements(std::int64_t dim, int registers, int step) {
+    return steps_of<Tile>(dim, step) * registers * kLanes * Tile::kPerLane;
+}
+
+template <class Tile>
+std::size_t packed_bytes_of(const Query& query) {
+    std::int64_t total = 0;
+    for_each_group(query.count, [&](int registers, int step, std::int64_t, std::int64_t) {
+        total += group_elements<Tile>(query.dim, registers, step);
+    });
+    return static_cast<std::size_t>(total) * sizeof(typename Tile::Element);
+}
+
+template <class Tile>
+void pack_as(const Query& query, void* packed) {
+    using Element = typename Tile::Element;
+    const Element* from = elements(query, Element{});
+    Element* to = static_cast<Element*>(packed);
+    for_each_group(query.count, [&](int registers, int step, std::int64_t first, std::int64_t queries) {
+        const std::int64_t steps = steps_of<Tile>(query.dim, step), stride = step * Tile::kPerLane;
+        const std::int64_t places = registers * kLanes / step;
+        for (std::int64_t s = 0; s < steps; ++s)
+            for (std::int64_t place = 0; place < places; ++place)
+                for (std::int64_t j = 0; j < stride; ++j) {
+                    const std::int64_t d = s * stride + j;
+                    const bool real = place < queries && d < query.dim;
+                    *to++ = real ? from[(first + place) * query.dim + d] : Element{0};
+                }
+    });
+}
+
+// ---- one call ----
+
+// Rows [begin, end) of a block belong to the item'th document of the call.
+struct Span {
+    std::int64_t item;
+    int begin, end;
+    bool finished;  // the document's last vector is among them
+};
+
+// Documents pass as one stream of rows, a block at a time. A block holds whole documents and, at both ends, parts.
+template <Format kFormat>
+class Stream {
+    using Tile = typename Stored<kFormat>::Tile;
+    using Token = typename Stored<kFormat>::Token;
+    using Element = typename Tile::Element;
+    static constexpr int kBlocks = 4;
+    static constexpr int kMaxRows = kBlocks * kTileRows;
+    static constexpr std::int64_t kBlockBytes = 12 << 10;  // a third of the smallest first-level cache in use
+
+    const Query& query_;
+    const Element* packed_;
+    const Documents& documents_;
+    const Token* tokens_;
+    std::int64_t width_;    // elements of a row in `rows_`: D, and zeros up to what the widest fraction reads
+    std::int64_t slots_;    // floats of a row in `best_` and `spill_`
+    int block_rows_;
+    bool in_place_;         // rows can be read where they are
+    Element* rows_;         // [block_rows_, width_]
+    float* best_;           // [block_rows_, slots_]: running maxima of the block's documents, one row per span
+    float* spill_;          // [kTileRows, slots_]: similarities of a tile that more than one document shares
+    Span spans_[kMaxRows];
+    const Token* sources_[kMaxRows];  // per span: its first row
+    float row_scales_[kMaxRows];
+    int span_count_ = 0, filled_ = 0;
+
+    static std::int64_t width_of(std::int64_t dim) { return round_up(dim, kLanes * Tile::kPerLane); }
+    static int block_rows_of(std::int64_t dim) {
+        const std::int64_t fit = kBlockBytes / (width_of(dim) * static_cast<std::int64_t>(sizeof(Element)) * kTileRows);
+        return kTileRows * static_cast<int>(fit < 1 ? 1 : smaller(fit, kBlocks));
+    }
+    static std::int64_t slots_of(std::int64_t count) {
+        std::int64_t slots = 0;
+        for_each_group(count, [&](int registers, int, std::int64_t, std::int64_t) { slots += registers * kLanes; });
+        return slots;
+    }
+
+  public:
+    static std::size_t workspace_bytes(const Query& query) {
+        const std::int64_t rows = block_rows_of(query.dim), slots = slots_of(query.count);
+        return aligned(static_cast<std::size_t>(rows * width_of(query.dim)) * sizeof(Element)) +
+               aligned(static_cast<std::size_t>(rows * slots) * sizeof(float)) +
+               aligned(static_cast<std::size_t>(kTileRows * slots) * sizeof(float));
+    }
+
+    Stream(const Query& query, const void* packed, const Documents& documents, void* workspace)
+        : query_(query),
+          packed_(static_cast<const Element*>(packed)),
+          documents_(documents),
+          tokens_(static_cast<const Token*>(documents.tokens)),
+          width_(width_of(query.dim)),
+          slots_(slots_of(query.count)),
+          block_rows_(block_rows_of(query.dim)),
+          in_place_(kFormat == Format::float32 && width_ == query.dim) {
+        char* p = static_cast<char*>(workspace);
+        rows_ = reinterpret_cast<Element*>(p);
+        p += aligned(static_cast<std::size_t>(block_rows_ * width_) * sizeof(Element));
+        best_ = reinterpret_cast<float*>(p);
+        p += aligned(static_cast<std::size_t>(block_rows_ * slots_) * sizeof(float));
+        spill_ = reinterpret_cast<float*>(p);
+        for (std::int64_t i = 0; i < block_rows_ * width_; ++i) rows_[i] = Element{0};
+        for (int r = 0; r < kMaxRows; ++r) row_scales_[r] = 0.0f;
+    }
+
+    void score(const std::int64_t* rows, std::int64_t begin, std::int64_t end, float* scores) {
+        for (std::int64_t item = begin; item < end; ++item) {
+            const std::int64_t document = rows != nullptr ? rows[item] : item;
+            const std::int64_t first = documents_.offsets[document], last = documents_.offsets[document + 1];
+            if (first == last) scores[item] = kNothing;
+            for (std::int64_t t = first; t < last;) {
+                const std::int64_t take = smaller(block_rows_ - filled_, last - t);
+                if (t == first) fill_nothing(best_ + span_count_ * slots_);
+                append(item, t, static_cast<int>(take), t + take == last);
+                t += take;
+                if (filled_ == block_rows_) join_block(scores);
+            }
+        }
+        if (filled_ > 0) join_block(scores);
+    }
+
+    void similarities(std::int64_t document, float* out) {
+        const std::int64_t first = documents_.offsets[document], count = documents_.offsets[document + 1] - first;
+        for (std::int64_t t = 0; t < count; t += block_rows_) {
+            append(0, first + t, static_cast<int>(smaller(block_rows_, count - t)), false);
+            const Element* rows = gather();
+            for (int r = 0; r < filled_; r += kTileRows) {
+                spill_tiles(rows + r * width_, row_scales_ + r);
+                const int height = static_cast<int>(smaller(kTileRows, filled_ - r));
+                for (int i = 0; i < height; ++i) copy_row(spill_ + i * slots_, out + t + r + i, count);
+            }
+            span_count_ = filled_ = 0;
+        }
+    }
+
+  private:
+    void fill_nothing(float* best) const {
+        for (std::int64_t i = 0; i < slots_; ++i) best[i] = kNothing;
+    }
+
+    void append(std::int64_t item, std::int64_t token, int count, bool finished) {
+        spans_[span_count_] = {item, filled_, filled_ + count, finished};
+        sources_[span_count_] = tokens_ + token * query_.dim;
+        if constexpr (kFormat == Format::int8)
+            for (int r = 0; r < count; ++r) row_scales_[filled_ + r] = documents_.scales[token + r];
+        ++span_count_;
+        filled_ += count;
+    }
+
+    // The block's rows as elements, `width_` apart: converted, or where they are.
+    const Element* gather() {
+        if constexpr (kFormat == Format::float32) {
+            bool contiguous = in_place_ && filled_ == block_rows_;
+            for (int i = 1; contiguous && i < span_count_; ++i)
+                contiguous = sources_[i] == sources_[0] + spans_[i].begin * query_.dim;
+            if (contiguous) return sources_[0];
+        }
+        for (int i = 0; i < span_count_; ++i)
+            for (int r = spans_[i].begin; r < spans_[i].end; ++r)
+                convert(sources_[i] + (r - spans_[i].begin) * query_.dim, rows_ + r * width_);
+        return rows_;
+    }
+
+    void convert(const Token* from, Element* to) const {
+        if constexpr (kFormat == Format::float32)
+            __builtin_memcpy(to, from, static_cast<std::size_t>(query_.dim) * sizeof(float));
+        else
+            widen(from, to, query_.dim);
+    }
+
+    // Scores one block: every group of queries against every tile of rows, then the documents that end here.
+    void join_block(float* scores) {
+        const Element* rows = gather();
+        const Element* packed = packed_;
+        std::int64_t slot = 0;
+        for_each_group(query_.count, [&](int registers, int step, std::int64_t, std::int64_t) {
+            const Shape<Tile> shape = shape_of<Tile>(registers, step);
+            const std::int64_t steps = steps_of<Tile>(query_.dim, step);
+            int span = 0;
+            for (int r = 0; r < filled_; r += shape.rows) {
+                while (spans_[span].end <= r) ++span;
+                const float* row_scales = row_scales_ + r;
+                if (spans_[span].end >= r + shape.rows) {
+                    shape.run(packed, rows + r * width_, width_, steps, row_scales, best_ + span * slots_ + slot,
+                              nullptr, 0);
+                } else {
+                    shape.run(packed, rows + r * width_, width_, steps, row_scales, nullptr, spill_, slots_);
+                    share(span, r, r + shape.rows, registers, slot);
+                }
+            }
+            packed += group_elements<Tile>(query_.dim, registers, step);
+            slot += registers * kLanes;
+        });
+        finish_block(scores);
+    }
+
+    // Joins the spilled similarities of rows [begin, end) to the maxima of their documents, `span` the first of them.
+    void share(int span, int begin, int end, int registers, std::int64_t slot) {
+        for (; span < span_count_ && spans_[span].begin < end; ++span) {
+            const int from = spans_[span].begin > begin ? spans_[span].begin : begin;
+            const int to = spans_[span].end < end ? spans_[span].end : end;
+            for (int c = 0; c < registers; ++c) {
+                float* best = best_ + span * slots_ + slot + c * kLanes;
+                Floats top = load(best);
+                for (int r = from; r < to; ++r) top = max(top, load(spill_ + (r - begin) * slots_ + c * kLanes));
+                store(best, top);
+            }
+        }
+    }
+
+    void finish_block(float* scores) {
+        for (int i = 0; i < span_count_; ++i)
+            if (spans_[i].finished) scores[spans_[i].item] = total(best_ + i * slots_);
+        const int last = span_count_ - 1;
+        if (!spans_[last].finished && last > 0)  // goes on in the next block, as its first span
+            for (std::int64_t i = 0; i < slots_; ++i) best_[i] = best_[last * slots_ + i];
+        span_count_ = filled_ = 0;
+    }
+
+    float scaled(float similarity, std::int64_t q) const {
+        if constexpr (kFormat == Format::int8) return similarity * query_.scales[q];
+        return similarity;
+    }
+
+    float total(const float* best) const {
+        float sum = 0.0f;
+        std::int64_t slot = 0;
+        for_each_group(query_.count, [&](int registers, int, std::int64_t first, std::int64_t queries) {
+            for (std::int64_t i = 0; i < queries; ++i) sum += scaled(best[slot + i], first + i);
+            slot += registers * kLanes;
+        });
+        return sum;
+    }
+
+    // All similarities of a tile of rows to `spill_`.
+    void spill_tiles(const Element* rows, const float* row_scales) {
+        const Element* packed = packed_;
+        std::int64_t slot = 0;
+        for_each_group(query_.count, [&](int registers, int step, std::int64_t, std::int64_t) {
+            const Shape<Tile> shape = shape_of<Tile>(registers, step);
+            for (int r = 0; r < kTileRows; r += shape.rows)
+                shape.run(packed, rows + r * width_, width_, steps_of<Tile>(query_.dim, step), row_scales + r, nullptr,
+                          spill_ + r * slots_ + slot, slots_);
+            packed += group_elements<Tile>(query_.dim, registers, step);
+            slot += registers * kLanes;
+        });
+    }
+
+    void copy_row(const float* spilled, float* out, std::int64_t stride) const {
+        std::int64_t slot = 0;
+        for_each_group(query_.count, [&](int registers, int, std::int64_t first, std::int64_t queries) {
+            for (std::int64_t i = 0; i < queries; ++i) out[(first + i) * stride] = scaled(spilled[slot + i], first + i);
+            slot += registers * kLanes;
+        });
+    }
+};
+
+// ---- the table ----
+
+std::size_t packed_bytes(const Query& query) {
+    return query.format == Format::int8 ? packed_bytes_of<IntTile>(query) : packed_bytes_of<FloatTile>(query);
+}
+
+void pack(const Query& query, void* packed) {
+    query.format == Format::int8 ? pack_as<IntTile>(query, packed) : pack_as<FloatTile>(query, packed);
+}
+
+// Calls visit with a stream of the right format.
+template <class Visit>
+void with_stream(const Query& query, const void* packed, const Documents& documents, void* workspace, Visit visit) {
+    switch (documents.format) {
+        case Format::float32: return visit(Stream<Format::float32>(query, packed, documents, workspace));
+        case Format::float16: return visit(Stream<Format::float16>(query, packed, documents, workspace));
+        case Format::int8: return visit(Stream<Format::int8>(query, packed, documents, workspace));
+    }
+}
+
+std::size_t workspace_bytes(const Query& query) {
+    return query.format == Format::int8 ? Stream<Format::int8>::workspace_bytes(query)
+                                        : Stream<Format::float32>::workspace_bytes(query);
+}
+
+void score(const Query& query, const void* packed, const Documents& documents, const std::int64_t* rows,
+           std::int64_t begin, std::int64_t end, float* scores, void* workspace) {
+    with_stream(query, packed, documents, workspace, [&](auto&& stream) { stream.score(rows, begin, end, scores); });
+}
+
+void similarities(const Query& query, const void* packed, const Documents& documents, std::int64_t document,
+                  float* out, void* workspace) {
+    with_stream(query, packed, documents, workspace, [&](auto&& stream) { stream.similarities(document, out); });
+}
+
+}  // namespace
+
+extern "C" const latewood::Kernels LATEWOOD_JOIN(latewood_kernels_, LATEWOOD_ISA) = {
+    LATEWOOD_STRING(LATEWOOD_ISA), packed_bytes, pack, workspace_bytes, score, similarities,
+};
