@@ -1,0 +1,383 @@
+"""A collection in a folder on this machine: the index, texts and metadata in its catalogue, BM25 beside it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latewood import maxsim
+from latewood.errors import InputError, LatewoodError, ShapeError
+from latewood.index import Catalogue, Index, IndexSnapshot, WriteLock, disk_errors, flush_folder
+from latewood.index.live import CATALOGUE, LOCK
+from latewood.stores.bm25 import ANALYZERS, Bm25, check_analyzer
+from latewood.stores.texts import TABLES, Record, Texts, content_digest, record_of
+from latewood.types import Candidates, EncodedPassages, EncoderSpec, FloatArray, IntArray, MultiVectors, Passage
+
+__all__ = ["EmbeddedSnapshot", "EmbeddedStore"]
+
+TOKENS = "tokens"
+DENSE = "dense"
+SOURCE_IDS = "source_ids"
+
+DEFAULTS: Mapping[str, Any] = {"analyzer": ANALYZERS[0]}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddedSnapshot:
+    """One committed generation of an embedded store: a `Snapshot`. Usable until its store is closed."""
+
+    _index: IndexSnapshot
+    _texts: Texts
+    _bm25: Bm25
+
+    @property
+    def generation(self) -> int:
+        """The number of commits that it has seen."""
+        return self._index.generation
+
+    def __len__(self) -> int:
+        """The number of passages."""
+        return len(self._index.live_rows)
+
+    @property
+    def live_rows(self) -> IntArray:
+        """[N] int64, the rows of all its passages, rising."""
+        return self._index.live_rows
+
+    def dense(self, vector: FloatArray, k: int, rows: IntArray | None = None) -> Candidates:
+        """Best k passages by inner product with `vector` [D]: an exact scan; a passage's best window counts.
+
+        Raises:
+            ShapeError: another shape, NaN or infinity.
+        """
+        if vector.ndim != 1:
+            raise ShapeError(f"dense query: got shape {vector.shape}, expected [D]")
+        return self._index.search(DENSE, vector[None, :], k, rows)
+
+    def bm25(self, text: str, k: int) -> Candidates:
+        """Best k passages by BM25; passages that share no term are not returned.
+
+        Raises:
+            MissingExtra: tantivy isn't installed.
+        """
+        return self._bm25.search(text, k, self._index)
+
+    def late(self, tokens: FloatArray, k: int, rows: IntArray | None = None) -> Candidates:
+        """Best k passages by exact MaxSim with `tokens` [Q, D] over the stored int8 vectors.
+
+        Raises:
+            ShapeError: another shape, NaN or infinity.
+        """
+        return self._index.search(TOKENS, tokens, k, rows)
+
+    def vectors(self, rows: IntArray) -> MultiVectors:
+        """The stored token vectors of these passages, in this order: int8 with scales."""
+        return self._index.vectors(TOKENS, rows)
+
+    def passages(self, rows: IntArray) -> list[Passage]:
+        """Their texts and metadata, in this order.
+
+        Raises:
+            CorruptionError: a row is not what was written.
+        """
+        return self._texts.passages(rows)
+
+    def ids(self, rows: IntArray) -> list[str]:
+        """Their ids, in this order."""
+        return self._index.ids(rows)
+
+    def source_ids(self, rows: IntArray) -> list[str]:
+        """The ids of their source documents, in this order."""
+        return self._index.strings(SOURCE_IDS, rows)
+
+    def rows(self, ids: Sequence[str]) -> IntArray:
+        """[n] int64, the rows of these ids.
+
+        Raises:
+            InputError: naming the first id that isn't there.
+        """
+        return self._index.rows(ids)
+
+
+class EmbeddedStore:
+    """A collection in a folder: a `Store`. Any number of processes may read while one writes.
+
+    The first change takes the write lock, `close` gives it back.
+    """
+
+    def __init__(self, index: Index, spec: EncoderSpec, settings: Mapping[str, Any]) -> None:
+        """Use `create` or `open`."""
+        self._index = index
+        self._texts = Texts(index.catalogue)
+        self._bm25 = Bm25(index.folder / "derived" / "bm25", index.catalogue, settings["analyzer"], self._texts.texts)
+        self.path = index.folder
+        self.spec = spec
+        self.settings = settings
+
+    # -- opening and closing ---------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        spec: EncoderSpec,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        golden: FloatArray | None = None,
+    ) -> EmbeddedStore:
+        """Make an empty collection; the folder appears whole or not at all.
+
+        Args:
+            path: the folder; its parent must exist, it must not (or be empty).
+            spec: the encoder that will fill it.
+            settings: JSON object; `analyzer` ("english", "plain" or "ngram") is how BM25 cuts words.
+            golden: vectors to recognise the encoder by, kept for `golden`.
+
+        Raises:
+            InputError: the folder is already something.
+            StorageError: the disk refused.
+        """
+        path = Path(path)
+        chosen = {**DEFAULTS, **(settings or {})}
+        check_analyzer(chosen["analyzer"])
+        meta = {
+            "spec": json.dumps(asdict(spec), sort_keys=True).encode(),
+            "settings": json.dumps(chosen, sort_keys=True).encode(),
+            "golden": _array_bytes(np.zeros(0, np.float32) if golden is None else golden),
+        }
+        _refuse_used(path)
+        building = path.with_name(f".{path.name}.creating")
+        with disk_errors(path, "create"):
+            building.mkdir(exist_ok=True)
+        lock = WriteLock(building / LOCK)
+        lock.acquire()
+        try:
+            with disk_errors(path, "create"):
+                _clear(building)
+                Index.create(building, TABLES, meta)
+                flush_folder(building)
+                if os.name == "nt" and path.exists():
+                    path.rmdir()
+                building.rename(path)
+                flush_folder(path.parent)
+        except BaseException:
+            shutil.rmtree(building, ignore_errors=True)
+            raise
+        finally:
+            lock.release()
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path, *, write: bool = False) -> EmbeddedStore:
+        """Open a collection.
+
+        Args:
+            path: the folder.
+            write: take the write lock at once instead of at the first change.
+
+        Raises:
+            InputError: the folder isn't a collection, or a newer latewood made it.
+            LockedError: to be written, but another process is at it.
+            CorruptionError: it is not what was written.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise InputError(f"{path} is not a collection: {'a file' if path.exists() else 'nothing'} is there")
+        catalogue = Catalogue.open(path / CATALOGUE)
+        try:
+            spec = EncoderSpec(**json.loads(catalogue.get("spec")))
+            spaces = {TOKENS: spec.dim, DENSE: spec.dense_dim}
+            store = cls(Index(path, catalogue, spaces), spec, json.loads(catalogue.get("settings")))
+            store._index.snapshot()
+            if write:
+                store.start_writing()
+        except BaseException:
+            catalogue.close()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Give files and the write lock back. Closing twice is fine."""
+        self._index.close()
+
+    @property
+    def golden(self) -> FloatArray:
+        """The vectors that `create` was given to recognise the encoder by; empty for none."""
+        array: FloatArray = np.load(io.BytesIO(self._index.catalogue.get("golden")), allow_pickle=False)
+        return array
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> EmbeddedSnapshot:
+        """The newest committed generation.
+
+        Raises:
+            CorruptionError: what is needed to know it is not what was written.
+        """
+        return EmbeddedSnapshot(self._index.snapshot(), self._texts, self._bm25)
+
+    def digests(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """The content digests of those of these ids that are there, now."""
+        snapshot = self._index.snapshot()
+        rows = snapshot.find(ids)
+        there = np.flatnonzero(rows >= 0).tolist()
+        return dict(zip((ids[i] for i in there), self._texts.digests(rows[there]), strict=True))
+
+    @staticmethod
+    def digest(passage: Passage) -> bytes:
+        """What `digests` would say of this passage.
+
+        Raises:
+            InputError: the passage can't be stored.
+        """
+        return content_digest(passage)
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def start_writing(self) -> None:
+        """Take the write lock and sweep what an interrupted writer has left.
+
+        Raises:
+            LockedError: another process is writing.
+            StorageError: the folder can't be written.
+        """
+        self._index.start_writing()
+        self._bm25.sweep()
+
+    def add(self, passages: Sequence[Passage], encoded: EncodedPassages) -> int:
+        """Add or replace these passages in one commit; the new generation. Of one id twice, the last counts.
+
+        Args:
+            passages: N passages.
+            encoded: their vectors, in the same order; token vectors are stored as int8 with scales.
+
+        Raises:
+            ShapeError: not as many vectors as passages, or of another D than the collection's.
+            InputError: a passage that can't be stored.
+            LockedError: another process is writing.
+            StorageError: the disk refused; the collection is as before.
+        """
+        self._check_shapes(passages, encoded)
+        records = [record_of(passage) for passage in passages]
+        last = {record[0]: i for i, record in enumerate(records)}
+        if not last:
+            return self._index.snapshot().generation
+        kept = sorted(last.values())
+        tokens, dense = _only(encoded.tokens, kept), _only(encoded.dense, kept)
+        return self._commit([records[i] for i in kept], maxsim.quantize(tokens), dense)
+
+    def _commit(self, records: list[Record], tokens: MultiVectors, dense: MultiVectors) -> int:
+        self.start_writing()
+        head = self._index.commit(
+            [record[0] for record in records],
+            {TOKENS: tokens, DENSE: dense},
+            {SOURCE_IDS: [record[1] for record in records]},
+            lambda rows: self._texts.write(rows, records),
+        )
+        return head.generation
+
+    def _check_shapes(self, passages: Sequence[Passage], encoded: EncodedPassages) -> None:
+        for name, many, dim in (
+            ("token", encoded.tokens, self.spec.dim),
+            ("dense", encoded.dense, self.spec.dense_dim),
+        ):
+            if len(many) != len(passages):
+                raise ShapeError(f"{name} vectors of {len(many)} passages came with {len(passages)} passages")
+            if many.dim != dim:
+                raise ShapeError(f"{name} vectors: got D {many.dim}, {self.path} holds D {dim}; use its own encoder")
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete these ids in one commit; how many were there.
+
+        Raises:
+            LockedError: another process is writing.
+            StorageError: the disk refused; the collection is as before.
+        """
+        self.start_writing()
+        return self._index.bury(ids)
+
+    # -- looking after ---------------------------------------------------------------------------------------------
+
+    def stats(self) -> dict[str, Any]:
+        """Counts, bytes on disk by part, settings and encoder: JSON-ready."""
+        snapshot = self._index.snapshot()
+        files = [segment.file for segment in snapshot.segments]
+        parts = {
+            part: sum(file.bytes_of(name) for file in files for name in file.names if _part(name) == part)
+            for part in ("token_vectors", "dense_vectors", "ids")
+        }
+        catalogue = sum(path.stat().st_size for path in self.path.glob(f"{CATALOGUE}*"))
+        segments = sum(segment.record.seal.bytes for segment in snapshot.segments)
+        return {
+            "generation": snapshot.generation,
+            "passages": len(snapshot.live_rows),
+            "deleted": len(snapshot.alive) - len(snapshot.live_rows),
+            "vectors": sum(segment.vector_count(TOKENS) for segment in snapshot.segments),
+            "segments": len(files),
+            "bytes": {
+                **parts,
+                "catalogue": catalogue,
+                "bm25": self._bm25.bytes(),
+                "total": segments + catalogue + self._bm25.bytes(),
+            },
+            "settings": dict(self.settings),
+            "encoder": asdict(self.spec),
+        }
+
+    def check(self) -> list[str]:
+        """Verify every block, row and file; one line per finding, [] for a healthy collection. Reads all."""
+        findings = self._index.findings()
+        try:
+            snapshot = self._index.snapshot()
+            for key in ("format", "spec", "settings", "golden"):
+                self._index.catalogue.get(key)
+            rows = np.arange(len(snapshot.alive))
+            keys = zip(snapshot.ids(rows), snapshot.strings(SOURCE_IDS, rows), strict=True)
+            findings += self._texts.findings(len(rows), keys)
+        except LatewoodError as error:
+            findings.append(str(error))
+        return list(dict.fromkeys(findings + self._bm25.findings()))
+
+
+def _part(array: str) -> str:
+    column = array.split(".")[0]
+    return {TOKENS: "token_vectors", DENSE: "dense_vectors"}.get(column, "ids")
+
+
+def _array_bytes(array: FloatArray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(array, np.float32), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _only(many: MultiVectors, kept: Sequence[int]) -> MultiVectors:
+    if len(kept) == len(many):
+        return many
+    return MultiVectors.of([many[i] for i in kept], many.dim)
+
+
+def _refuse_used(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise InputError(f"can't create {path}: its parent {path.parent} is not a folder")
+    with disk_errors(path, "read"):
+        if path.is_dir() and not any(path.iterdir()):
+            return
+    if path.exists():
+        kind = "a collection" if (path / CATALOGUE).exists() else "something else"
+        raise InputError(f"can't create {path}: {kind} is already there; choose another folder or open it")
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
