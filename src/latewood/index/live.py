@@ -45,7 +45,9 @@ class Index:
         self.folder = folder
         self.catalogue = catalogue
         self._lock = WriteLock(folder / LOCK)
-        self._newest = IndexSnapshot(Head(0, 0, 0), (), np.zeros(0, bool), IdTable(), dict(spaces))
+        self._newest = IndexSnapshot(
+            Head(0, 0, 0), (), np.zeros(0, bool), IdTable(), spaces, {column: np.zeros(0, bool) for column in spaces}
+        )
         self._next_segment = 0
         self._mutex = threading.Lock()
 
@@ -87,10 +89,12 @@ class Index:
             raise self.catalogue.corrupt(f"the newest commit (generation {head.generation}, was {known.generation})")
         commits = self.catalogue.commits(known.head, head)
         added = [Segment(self.folder / SEGMENTS, c.segment) for c in commits if c.segment is not None]
-        alive = np.concatenate([known.alive, np.ones(head.rows - known.head.rows, bool)])
+        new = np.ones(head.rows - known.head.rows, bool)
+        alive = np.concatenate([known.alive, new])
         for commit in commits:
             alive[commit.died] = False
-        return replace(known, head=head, segments=(*known.segments, *added), alive=alive)
+        touched = {column: np.concatenate([seen, ~new]) for column, seen in known.touched.items()}
+        return replace(known, head=head, segments=(*known.segments, *added), alive=alive, touched=touched)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 

@@ -1,19 +1,16 @@
-"""One segment: the vectors and strings of a run of rows, scored where they lie."""
+"""One segment: the vectors and strings of a run of rows, used where they lie."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from latewood import maxsim
 from latewood.index.catalogue import SegmentRecord
 from latewood.index.format import Array, SegmentFile, SegmentSeal, write_segment
 from latewood.index.strings import Hashes, Strings, hash_ids
-from latewood.types import FloatArray, IntArray, MultiVectors
+from latewood.types import IntArray, MultiVectors
 
 __all__ = ["Segment"]
 
@@ -21,7 +18,7 @@ __all__ = ["Segment"]
 class Segment:
     """A segment file as columns: vectors (`name`, `name.offsets`, `name.scales`), strings (`name`, `name.offsets`).
 
-    Rows are counted from 0 inside a segment ("local"). Everything read is verified first; see `format`.
+    Rows are counted from 0 inside a segment ("local"). Strings are verified here; vectors by `touch`, before their use.
     """
 
     def __init__(self, folder: Path, record: SegmentRecord) -> None:
@@ -72,36 +69,20 @@ class Segment:
         """The hashes of the ids, ascending, and the local row of each."""
         return self.file.read("ids.hashes"), self.file.read("ids.order")
 
-    def scores(self, name: str, query: FloatArray, local: IntArray | None = None) -> FloatArray:
-        """MaxSim of a query [Q, D] with a column of vectors.
+    def touch(self, name: str, local: IntArray | None = None) -> None:
+        """Verify the vectors of these rows, or all; to be done before they are used.
 
-        Args:
-            name: the column.
-            query: [Q, D] float32.
-            local: [n] rows; None for all.
-
-        Returns:
-            [n] float32, -inf for rows without vectors.
+        Raises:
+            CorruptionError: naming file, array and block.
         """
-        many = self._multi(name)
         if local is None:
             self.file.verify(name)
         else:
-            self.file.verify(name, many.offsets[local], many.offsets[local + 1])
-        return maxsim.scores(query, many, local)
+            offsets = self.vectors(name).offsets
+            self.file.verify(name, offsets[local], offsets[local + 1])
 
-    def vectors(self, name: str, local: IntArray) -> tuple[list[npt.NDArray[Any]], list[FloatArray]]:
-        """The stored vectors [T_i, D] of these rows, and their scales [T_i] if they have any."""
-        many = self._multi(name)
-        self.file.verify(name, many.offsets[local], many.offsets[local + 1])
-        spans = [slice(many.offsets[i], many.offsets[i + 1]) for i in local]
-        return [many.tokens[s] for s in spans], [] if many.scales is None else [many.scales[s] for s in spans]
-
-    def vector_count(self, name: str) -> int:
-        """T, the vectors of a column."""
-        return len(self._multi(name).tokens)
-
-    def _multi(self, name: str) -> MultiVectors:
+    def vectors(self, name: str) -> MultiVectors:
+        """A column of vectors of N rows, where they lie; `touch` what is used of it."""
         if name not in self._vectors:
             offsets = self.file.read(f"{name}.offsets")
             scales = self.file.read(f"{name}.scales") if f"{name}.scales" in self.file else None

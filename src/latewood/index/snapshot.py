@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from latewood import maxsim
 from latewood.errors import InputError, ShapeError
 from latewood.index.catalogue import Head
 from latewood.index.ids import IdTable
@@ -18,6 +19,10 @@ from latewood.index.segment import Segment
 from latewood.types import Candidates, FloatArray, IntArray, MultiVectors
 
 __all__ = ["IndexSnapshot"]
+
+_DIRECT = 8
+"""Up to so many segments are scored where they lie, one call of the kernel each; beyond, copying the rows together
+costs less than the calls."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +35,15 @@ class IndexSnapshot:
         alive: [rows ever given] bool.
         table: finds rows by id; shared with other generations.
         spaces: D of each column of vectors.
+        touched: [rows ever given] bool for each column of vectors: rows whose vectors have been verified.
     """
 
     head: Head
     segments: tuple[Segment, ...]
     alive: npt.NDArray[np.bool_]
     table: IdTable
-    spaces: dict[str, int]
+    spaces: Mapping[str, int]
+    touched: Mapping[str, npt.NDArray[np.bool_]]
 
     @property
     def generation(self) -> int:
@@ -68,14 +75,37 @@ class IndexSnapshot:
             CorruptionError: a block that the search touches is not what was written.
         """
         query = self._checked(column, query)
-        if rows is not None:
+        if rows is None:
+            rows = self.live_rows
+            parts = [self._all_scores(segment, column, query) for segment in self.segments]
+        else:
             rows = np.unique(self._in_range(rows))
             rows = rows[self.alive[rows]]
-            parts = [segment.scores(column, query, local) for segment, _, local in self._by_segment(rows)]
-        else:
-            rows = self.live_rows
-            parts = [segment.scores(column, query, local) for segment, local in self._whole()]
+            parts = self._some_scores(column, query, rows)
         return best(rows, np.concatenate(parts) if parts else np.zeros(0, np.float32), k, self.ids)
+
+    def _all_scores(self, segment: Segment, column: str, query: FloatArray) -> FloatArray:
+        segment.touch(column)
+        alive = self.alive[segment.record.first_row :][: len(segment)]
+        return maxsim.scores(query, segment.vectors(column), None if alive.all() else np.flatnonzero(alive))
+
+    def _some_scores(self, column: str, query: FloatArray, rows: IntArray) -> list[FloatArray]:
+        """Scores of ascending rows."""
+        owner, _ = self._located(rows)
+        if int(np.count_nonzero(np.diff(owner))) >= _DIRECT:
+            return [maxsim.scores(query, self.vectors(column, rows))]
+        self._touch(column, rows)
+        groups = self._by_segment(rows)
+        return [maxsim.scores(query, segment.vectors(column), local) for segment, _, local in groups]
+
+    def _touch(self, column: str, rows: IntArray) -> None:
+        """Verify the vectors of these rows; next to nothing for rows that have been."""
+        touched = self.touched[column]
+        new = rows[~touched[rows]]
+        if len(new):
+            for segment, _, local in self._by_segment(new):
+                segment.touch(column, local)
+            touched[new] = True
 
     def _checked(self, column: str, query: FloatArray) -> FloatArray:
         """A collection without segments never reaches the kernel, which checks queries."""
@@ -94,45 +124,46 @@ class IndexSnapshot:
             )
         return rows
 
-    def _whole(self) -> Iterator[tuple[Segment, IntArray | None]]:
-        """Every segment with its live local rows, None for all of them."""
-        for segment in self.segments:
-            first = segment.record.first_row
-            alive = self.alive[first : first + len(segment)]
-            yield segment, None if alive.all() else np.flatnonzero(alive)
+    def _located(self, rows: IntArray) -> tuple[IntArray, IntArray]:
+        """The number of each row's segment, and its local row there."""
+        owner = np.searchsorted(self._first_rows, rows, "right") - 1
+        return owner, rows - self._first_rows[owner] if len(rows) else rows
 
     def _by_segment(self, rows: IntArray) -> Iterator[tuple[Segment, IntArray, IntArray]]:
         """The segments of these rows, each with positions in `rows` and local rows."""
-        owner = np.searchsorted(self._first_rows, rows, "right") - 1
+        owner, local = self._located(rows)
         order = np.argsort(owner, kind="stable")
-        cuts = np.flatnonzero(np.diff(owner[order])) + 1
-        for positions in np.split(order, cuts) if len(order) else []:
-            segment = self.segments[owner[positions[0]]]
-            yield segment, positions, rows[positions] - segment.record.first_row
+        cuts = [0, *(np.flatnonzero(np.diff(owner[order])) + 1).tolist(), len(order)]
+        for start, stop in itertools.pairwise(cuts):
+            if stop > start:
+                positions = order[start:stop]
+                yield self.segments[owner[positions[0]]], positions, local[positions]
 
     # -- looking up ------------------------------------------------------------------------------------------------
 
     def vectors(self, column: str, rows: IntArray) -> MultiVectors:
         """The stored vectors of these rows, in this order, as they are stored (int8 with scales, or floats)."""
         rows = self._in_range(rows)
-        tokens: dict[int, npt.NDArray[Any]] = {}
-        scales: dict[int, FloatArray] = {}
-        for segment, positions, local in self._by_segment(rows):
-            found, found_scales = segment.vectors(column, local)
-            tokens.update(zip(positions.tolist(), found, strict=True))
-            scales.update(zip(positions.tolist(), found_scales, strict=bool(found_scales)))
-        if not tokens:
+        if not len(rows):
             return MultiVectors.of([], self.spaces[column])
-        parts = [tokens[i] for i in range(len(rows))]
-        offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
-        joined_scales = np.concatenate([scales[i] for i in range(len(rows))]) if scales else None
-        return MultiVectors(np.concatenate(parts), offsets, joined_scales)
+        self._touch(column, rows)
+        owner, local = self._located(rows)
+        columns = {i: self.segments[i].vectors(column) for i in np.unique(owner).tolist()}
+        tokens, scales = [], []
+        for i, j in zip(owner.tolist(), local.tolist(), strict=True):
+            many = columns[i]
+            span = slice(many.offsets[j], many.offsets[j + 1])
+            tokens.append(many.tokens[span])
+            if many.scales is not None:
+                scales.append(many.scales[span])
+        offsets = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum([len(part) for part in tokens], out=offsets[1:])
+        return MultiVectors(np.concatenate(tokens), offsets, np.concatenate(scales) if scales else None)
 
     def strings(self, column: str, rows: IntArray) -> list[str]:
         """A column of strings for these rows, in this order."""
         rows = self._in_range(rows)
-        owner = np.searchsorted(self._first_rows, rows, "right") - 1
-        local = rows - self._first_rows[owner] if len(rows) else rows
+        owner, local = self._located(rows)
         columns = {i: self.segments[i].strings(column) for i in np.unique(owner).tolist()}
         return [columns[i][j] for i, j in zip(owner.tolist(), local.tolist(), strict=True)]
 

@@ -320,7 +320,7 @@ class EmbeddedStore:
             "generation": snapshot.generation,
             "passages": len(snapshot.live_rows),
             "deleted": len(snapshot.alive) - len(snapshot.live_rows),
-            "vectors": sum(segment.vector_count(TOKENS) for segment in snapshot.segments),
+            "vectors": sum(len(segment.vectors(TOKENS).tokens) for segment in snapshot.segments),
             "segments": len(files),
             "bytes": {
                 **parts,
