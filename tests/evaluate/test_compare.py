@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
 from term_overlap import TermOverlap, ranking
 
-from latewood.errors import CorruptionError, InputError, PipelineError, UsageError
+from latewood.errors import CorruptionError, InputError, MissingExtra, PipelineError, UsageError
 from latewood.evaluate import Failure, Percentiles, System, compare, pick, table
 
 TEXTS = {
@@ -280,3 +281,11 @@ def test_bad_arguments(overlap):
     with pytest.raises(InputError, match="none of the 5 queries has a judgement"):
         compare([System("a", overlap)], QUERIES, {"x": {"oak": 1}}, CORPUS)
     assert overlap.asked == [], "all of this is found before the first question is asked"
+
+
+@pytest.mark.parametrize("module", ["ir_measures", "scipy.stats"])
+def test_a_missing_library_is_told_before_the_first_question(overlap, monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtra, match=r"pip install 'latewood\[eval\]'"):
+        compare([System("a", overlap)], QUERIES, QRELS, CORPUS)
+    assert overlap.asked == []

@@ -8,14 +8,15 @@ The same seed always draws the same queries, so all metrics and all systems of a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from latewood.errors import MissingExtra, UsageError
 
-__all__ = ["CONFIDENCE", "RESAMPLES", "Difference", "Interval", "difference", "interval"]
+__all__ = ["CONFIDENCE", "RESAMPLES", "Difference", "Interval", "difference", "interval", "load_bootstrap"]
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
@@ -54,6 +55,20 @@ class Difference:
     ties: int
 
 
+def load_bootstrap() -> Callable[..., Any]:
+    """SciPy's bootstrap; called before long work too, so that a missing SciPy is told at once.
+
+    Raises:
+        MissingExtra: SciPy isn't installed.
+    """
+    try:
+        from scipy.stats import bootstrap
+    except ImportError as err:
+        raise MissingExtra("a bootstrap interval", "SciPy", "eval") from err
+    function: Callable[..., Any] = bootstrap
+    return function
+
+
 def interval(values: Sequence[float], *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
     """The interval of the mean of `values`, had other queries of the same kind been asked.
 
@@ -76,11 +91,7 @@ def interval(values: Sequence[float], *, resamples: int = RESAMPLES, seed: int =
         )
     if float(np.ptp(sample)) < _SAME:
         return Interval(float(sample.mean()), float(sample.mean()))
-    try:
-        from scipy.stats import bootstrap
-    except ImportError as err:
-        raise MissingExtra("a bootstrap interval", "SciPy", "eval") from err
-    result = bootstrap(
+    result = load_bootstrap()(
         (sample,),
         np.mean,
         n_resamples=resamples,

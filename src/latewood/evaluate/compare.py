@@ -11,7 +11,7 @@ from typing import Any
 
 from latewood.errors import UsageError
 from latewood.evaluate.asking import Answers, Failure, System, ask_all
-from latewood.evaluate.bootstrap import RESAMPLES, Difference, Interval, difference, interval
+from latewood.evaluate.bootstrap import RESAMPLES, Difference, Interval, difference, interval, load_bootstrap
 from latewood.evaluate.data import Judged, Qrels, Queries, select
 from latewood.evaluate.grouping import Grouping, join
 from latewood.evaluate.latency import Latency, Percentiles, latency
@@ -160,6 +160,7 @@ def compare(
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"'{twice}' was given twice: give each pipeline once")
     measures = parse_metrics(metrics)
+    load_bootstrap()
     judged = select(queries, qrels)
     grouping = join(judged, corpus, group)
     cutoff = max(metric.cutoff for metric in measures)

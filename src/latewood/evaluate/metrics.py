@@ -9,7 +9,7 @@ from typing import Any
 from latewood.errors import MissingExtra, UsageError
 from latewood.evaluate.data import Judged
 
-__all__ = ["DEFAULT_METRICS", "PerQuery", "measure", "parse_metrics", "pool_recall"]
+__all__ = ["DEFAULT_METRICS", "Metric", "PerQuery", "measure", "parse_metrics", "pool_recall"]
 
 DEFAULT_METRICS = ("R@5", "R@10", "R@50", "nDCG@10", "Success@5")
 
