@@ -6,7 +6,7 @@ import pytest
 from term_overlap import ranking
 
 from latewood.errors import UsageError
-from latewood.evaluate import System, compare, pick, table
+from latewood.evaluate import System, compare, pick, table, tables
 
 IDS = [f"d{i}" for i in range(9)]
 
@@ -94,6 +94,23 @@ def test_table(comparison):
     assert "if it holds 0, these queries can't tell the two apart" in found.notes[2]
 
 
+def test_tables_for_a_terminal(comparison):
+    figures, changes, times = tables(comparison, metrics=["R@5", "nDCG@10"])
+    assert (figures.title, changes.title) == ("found", "against 'before'")
+    assert figures.columns == ("pipeline", "R@5", "nDCG@10", "pool recall")
+    assert figures.rows[0][:2] == ("before", "0.375")
+    assert figures.notes == ("8 judged queries.", "Judgements name passages.")
+    assert changes.columns == ("pipeline", "metric", "change", "95 % interval", "won", "lost")
+    assert [row[:3] for row in changes.rows[::2]] == [("after", "R@5", "-0.062"), ("same", "R@5", "-0.062")]
+    # Found within 5 before and not after: g. R@5 sees no other change.
+    assert [row[4:] for row in changes.rows[::2]] == [("0", "1"), ("0", "1")]
+    assert [row[:2] for row in changes.rows[1::2]] == [("", "nDCG@10"), ("", "nDCG@10")]
+    assert times.columns == ("pipeline", "encode", "search", "of which")
+    assert [row[0] for row in times.rows] == ["before", "after", "same"]
+    assert times.rows[0][1] == "0.0 / 0.0"
+    assert len(tables(compare([System("x", Fixed(AFTER))], {"a": "a"}, {"a": {"gold": 1}}, {"gold": "gold"}))) == 2
+
+
 def test_table_of_chosen_metrics(comparison):
     found = table(comparison, metrics=["R@10"], changes=[])
     assert found.columns[:3] == ("pipeline", "R@10", "pool recall")
@@ -122,5 +139,5 @@ def test_a_recall_that_reordering_can_not_move_is_pointed_out():
     found = table(
         compare([System("r", Reordered(), pool=3)], queries, qrels, corpus, metrics=["R@2", "R@3", "R@9", "P@3"])
     )
-    note = "'r' reorders a pool of 3, which R@3, R@9 holds whole: it is the pool recall, whatever the order."
+    note = "'r' reorders 3 candidates: its R@3, R@9 are the pool recall, whatever the order."
     assert note in found.notes

@@ -13,7 +13,7 @@ from latewood.evaluate.examples import Example, Examples, pick
 from latewood.evaluate.grouping import Grouping, join
 from latewood.evaluate.latency import Latency, Percentiles, StageLatency, latency
 from latewood.evaluate.metrics import DEFAULT_METRICS, measure, parse_metrics, pool_recall
-from latewood.evaluate.table import Table, table
+from latewood.evaluate.table import Table, table, tables
 
 __all__ = [
     "DEFAULT_METRICS",
@@ -47,4 +47,5 @@ __all__ = [
     "read_queries",
     "select",
     "table",
+    "tables",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 
 from latewood.types import StageTiming
 
-__all__ = ["Latency", "Percentiles", "StageLatency", "latency"]
+__all__ = ["ENCODE", "Latency", "Percentiles", "StageLatency", "latency"]
 
 ENCODE = "encode"
 

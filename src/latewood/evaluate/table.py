@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from latewood.evaluate.compare import Comparison, SystemResult
+from latewood.evaluate.latency import ENCODE, Latency, Percentiles
 
-__all__ = ["Table", "table"]
+__all__ = ["Table", "table", "tables"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +17,75 @@ class Table:
 
     Args:
         columns: headings.
-        rows: one per pipeline, as many cells as columns; the first column is text, the others are figures.
+        rows: as many cells as columns; the first is the pipeline.
         notes: sentences that belong under it.
+        title: what it shows.
     """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...]
+    title: str = ""
+
+
+def tables(comparison: Comparison, metrics: Sequence[str] | None = None) -> tuple[Table, ...]:
+    """Lay a comparison out as tables that a terminal of 80 columns holds: what is found, is it luck, what it takes.
+
+    Args:
+        comparison: what to show.
+        metrics: the ones to show, of those that were computed; None for all.
+
+    Returns:
+        The table of figures; with two pipelines or more the differences against the first; the times.
+    """
+    shown = [name for name in comparison.results[0].metrics if metrics is None or name in metrics]
+    figures = Table(
+        title="found",
+        columns=("pipeline", *shown, "pool recall"),
+        rows=tuple(
+            (of.pipeline, *(f"{of.metrics[name]:.3f}" for name in shown), f"{of.pool_recall:.3f}")
+            for of in comparison.results
+        ),
+        notes=tuple(_notes(comparison, shown)),
+    )
+    times = Table(
+        title="milliseconds per question, p50 / p95",
+        columns=("pipeline", "encode", "search", "of which"),
+        rows=tuple(
+            (of.pipeline, _times(of.latency.encode), _times(of.latency.search), _stages(of.latency))
+            for of in comparison.results
+        ),
+        notes=(),
+    )
+    if len(comparison.results) == 1:
+        return figures, times
+    return figures, _differences(comparison, shown), times
+
+
+def _differences(comparison: Comparison, shown: Sequence[str]) -> Table:
+    rows = []
+    for of in comparison.results[1:]:
+        for name in shown:
+            change = (of.difference or {})[name]
+            between = f"{change.interval.low:+.3f} to {change.interval.high:+.3f}"
+            first = of.pipeline if name == shown[0] else ""
+            rows.append((first, name, f"{change.mean:+.3f}", between, f"{change.wins}", f"{change.losses}"))
+    return Table(
+        title=f"against '{comparison.results[0].pipeline}'",
+        columns=("pipeline", "metric", "change", "95 % interval", "won", "lost"),
+        rows=tuple(rows),
+        notes=("If an interval holds 0, these questions can't tell the two apart.",),
+    )
+
+
+def _times(of: Percentiles) -> str:
+    return f"{of.p50:.1f} / {of.p95:.1f}"
+
+
+def _stages(of: Latency) -> str:
+    """The stages of the search, where it has more than one."""
+    searching = [part for part in of.stages if part.stage != ENCODE]
+    return "" if len(searching) < 2 else ", ".join(f"{part.stage} {_times(part.ms)}" for part in searching)
 
 
 def table(comparison: Comparison, metrics: Sequence[str] | None = None, changes: Sequence[str] | None = None) -> Table:
@@ -51,7 +114,12 @@ def table(comparison: Comparison, metrics: Sequence[str] | None = None, changes:
         "search p50 / p95 ms",
     )
     rows = tuple(_row(result, shown, changed) for result in comparison.results)
-    return Table(columns, rows, tuple(_notes(comparison)))
+    notes = _notes(comparison, shown)
+    if len(comparison.results) > 1:
+        notes.append(
+            "Brackets: 95 % interval of the difference; if it holds 0, these queries can't tell the two apart."
+        )
+    return Table(columns, rows, tuple(notes))
 
 
 def _row(result: SystemResult, shown: Sequence[str], changed: Sequence[str]) -> tuple[str, ...]:
@@ -60,8 +128,8 @@ def _row(result: SystemResult, shown: Sequence[str], changed: Sequence[str]) -> 
         *(f"{result.metrics[name]:.3f}" for name in shown),
         f"{result.pool_recall:.3f}",
         *(_change(result, name) for name in changed),
-        f"{result.latency.encode.p50:.1f} / {result.latency.encode.p95:.1f}",
-        f"{result.latency.search.p50:.1f} / {result.latency.search.p95:.1f}",
+        _times(result.latency.encode),
+        _times(result.latency.search),
     )
 
 
@@ -72,7 +140,7 @@ def _change(result: SystemResult, name: str) -> str:
     return f"{change.mean:+.3f} [{change.interval.low:+.3f}, {change.interval.high:+.3f}]"
 
 
-def _notes(comparison: Comparison) -> list[str]:
+def _notes(comparison: Comparison, shown: Sequence[str]) -> list[str]:
     judged, grouping, left = comparison.judged, comparison.grouping, comparison.judged.left_out
     counted = f"{len(judged)} judged queries"
     reasons = [
@@ -87,22 +155,18 @@ def _notes(comparison: Comparison) -> list[str]:
     if grouping.found < grouping.judged:
         missing = grouping.judged - grouping.found
         notes.append(f"{missing} of {grouping.judged} judged answers are not in the corpus; nothing can find them.")
-    if len(comparison.results) > 1:
-        notes.append(
-            "Brackets: 95 % interval of the difference; if it holds 0, these queries can't tell the two apart."
-        )
     for result in comparison.results:
-        notes += _warnings(result, len(judged))
+        notes += _warnings(result, len(judged), shown)
     return notes
 
 
-def _warnings(result: SystemResult, queries: int) -> list[str]:
+def _warnings(result: SystemResult, queries: int, shown: Sequence[str]) -> list[str]:
     warnings = []
-    fixed = [name for name in result.metrics if _is_fixed(result, name)]
+    fixed = [name for name in shown if _is_fixed(result, name)]
     if fixed:
         warnings.append(
-            f"'{result.pipeline}' reorders a pool of {result.pool_size}, which {', '.join(fixed)} holds whole: "
-            f"it is the pool recall, whatever the order."
+            f"'{result.pipeline}' reorders {result.pool_size} candidates: its {', '.join(fixed)} "
+            f"{'is' if len(fixed) == 1 else 'are'} the pool recall, whatever the order."
         )
     if not result.exact:
         warnings.append(f"'{result.pipeline}' is approximate.")
