@@ -1,3 +1,47 @@
-"""Latewood: late-interaction retrieval, measured."""
+"""Late-interaction retrieval, measured: index, rerank and judge on one CPU.
+
+`Collection` is the door to everything on disk, `parse` and the stage constructors make pipelines,
+`maxsim` scores arrays.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from latewood import errors, maxsim
+from latewood.pipeline import BM25, Dense, Late, Pipeline, parse
+from latewood.types import Hit, Match, MultiVectors, Passage, Ranking
+
+if TYPE_CHECKING:
+    from latewood.collection import Collection
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "BM25",
+    "Collection",
+    "Dense",
+    "Hit",
+    "Late",
+    "Match",
+    "MultiVectors",
+    "Passage",
+    "Pipeline",
+    "Ranking",
+    "errors",
+    "maxsim",
+    "parse",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Collection brings SQLite and the stores with it; who only scores arrays doesn't pay for them.
+    if name == "Collection":
+        from latewood.collection import Collection
+
+        return Collection
+    raise AttributeError(f"module 'latewood' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), "Collection"])

@@ -257,6 +257,27 @@ class Hit:
     passage: Passage | None = None
     matches: tuple[Match, ...] | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """As `latewood search --json` prints it (docs/json.md); "matches" only where they were asked for."""
+        value: dict[str, Any] = {
+            "id": self.id,
+            "source_id": self.source_id,
+            "score": self.score,
+            "rank": self.rank,
+        }
+        if self.passage is not None:
+            value |= {
+                "source": self.passage.source,
+                "text": self.passage.text,
+                "metadata": dict(self.passage.metadata),
+            }
+        if self.matches is not None:
+            value["matches"] = [
+                {"query_token": m.query_token, "token": m.token, "span": [m.start, m.end], "similarity": m.similarity}
+                for m in self.matches
+            ]
+        return value
+
 
 @dataclass(frozen=True, slots=True)
 class StageTiming:
@@ -290,3 +311,13 @@ class Ranking:
     pool: tuple[str, ...]
     timings: tuple[StageTiming, ...]
     cut: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """As `latewood search --json` prints it (docs/json.md), without the schema number."""
+        return {
+            "query": self.query,
+            "pipeline": self.pipeline,
+            "exact": self.exact,
+            "unscored": self.unscored,
+            "hits": [hit.to_json() for hit in self.hits],
+        }

@@ -1,1 +1,57 @@
-"""Under construction."""
+"""The command line. One thin file per command; what they do lives in the rooms below."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from latewood.errors import LatewoodError, MissingExtra
+
+__all__ = ["main"]
+
+INTERRUPTED = 130
+"""What shells expect of a process that Ctrl-C ended: 128 + SIGINT."""
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and leave the process.
+
+    Exit codes: 0 done, 1 the answer is "no", 2 wrong usage or input, 3 could not.
+    """
+    try:
+        code = _run(sys.argv[1:] if argv is None else list(argv))
+    except LatewoodError as error:
+        _say(str(error))
+        code = error.exit_code
+    except KeyboardInterrupt:
+        _say("interrupted; what was committed before is kept, the running batch is not")
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): not an error, but Python would complain at exit.
+        sys.stdout = None
+        code = 0
+    sys.exit(code)
+
+
+def _run(argv: list[str]) -> int:
+    try:
+        import click
+        import rich  # noqa: F401 - asked for here, so that what is missing is said in one line
+        import typer
+    except ImportError as error:
+        raise MissingExtra("the latewood command", error.name or "typer", "cli") from None
+    from latewood.cli.app import app
+
+    try:
+        result = typer.main.get_command(app).main(argv, prog_name="latewood", standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        return 2
+    except click.exceptions.Abort:
+        raise KeyboardInterrupt from None
+    return result if isinstance(result, int) else 0
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"latewood: {message}\n")

@@ -1,0 +1,210 @@
+"""From names in a pipeline to calls on a snapshot and an encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import numpy as np
+
+from latewood import maxsim
+from latewood.errors import EncoderMismatch, PipelineError
+from latewood.pipeline import DEFAULT_POOL, Pipeline, Stage, Step
+from latewood.protocols import Encoder, Snapshot
+from latewood.types import (
+    Candidates,
+    EncodedQuery,
+    FloatArray,
+    Hit,
+    IntArray,
+    Match,
+    MultiVectors,
+    Ranking,
+    StageTiming,
+)
+
+__all__ = ["BoundPipeline"]
+
+RRF_K = 60
+"""Cormack, Clarke and Büttcher (2009): a ranking gives 1 / (60 + rank) to each of its documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoundPipeline:
+    """A pipeline on one snapshot.
+
+    Args:
+        pipeline: what to run.
+        snapshot: what to run it on.
+        encoder: gives the encoder when a stage needs vectors; not called for a pipeline that needs none.
+        memo: query text → its vectors and the milliseconds they took. Pipelines that share one encode each query
+            once, and each reports that time as its own.
+    """
+
+    pipeline: Pipeline
+    snapshot: Snapshot
+    encoder: Callable[[], Encoder]
+    memo: dict[str, tuple[EncodedQuery, float]] | None = None
+
+    def __post_init__(self) -> None:
+        self.pipeline.check_whole()
+
+    def rank(self, query: str, k: int | None = None, *, texts: bool = False, explain: bool = False) -> Ranking:
+        """Rank passages for a query.
+
+        Args:
+            query: the question.
+            k: results of the last step; None for the pipeline's own.
+            texts: give each hit its passage.
+            explain: give each hit the vectors that matched; the pipeline must end in `late`.
+
+        Returns:
+            The ranking. Its timings cover encoding and search, not the reading of texts.
+
+        Raises:
+            PipelineError: explain without a `late` step at the end.
+        """
+        if explain and not self._ends_in_late():
+            raise PipelineError(f"explain shows what late interaction matched: '{self.pipeline}' doesn't end in late")
+        run = _Run(self.snapshot, self.encoder, query, self.memo if self.memo is not None else {})
+        if self.pipeline.needs != {"bm25"}:
+            run.encode()
+        pool: Candidates | None = None
+        found: Candidates | None = None
+        for step, depth in zip(self.pipeline.steps, self.pipeline.depths(k), strict=True):
+            pool, found = found, run.step(step, depth, None if found is None else found.rows)
+        assert found is not None
+        return self._ranking(run, found, pool, texts=texts, explain=explain)
+
+    def _ends_in_late(self) -> bool:
+        last = self.pipeline.steps[-1]
+        return not last.is_fusion and last.stages[0].name == "late"
+
+    def _ranking(self, run: _Run, found: Candidates, pool: Candidates | None, *, texts: bool, explain: bool) -> Ranking:
+        ids = self.snapshot.ids(found.rows)
+        sources = self.snapshot.source_ids(found.rows)
+        passages = self.snapshot.passages(found.rows) if texts or explain else [None] * len(ids)
+        matches: Sequence[tuple[Match, ...] | None] = [None] * len(ids)
+        if explain:
+            bodies = [passage.text for passage in passages if passage is not None]
+            matches = run.explain(self.pipeline.steps[-1].stages[0], found.rows, bodies)
+        return Ranking(
+            query=run.text,
+            pipeline=str(self.pipeline),
+            hits=tuple(
+                Hit(ids[i], sources[i], float(found.scores[i]), i + 1, passages[i], matches[i]) for i in range(len(ids))
+            ),
+            exact=run.exact,
+            unscored=run.unscored,
+            pool=tuple(ids if pool is None else self.snapshot.ids(pool.rows)),
+            timings=tuple(run.timings),
+            cut=run.encoded.cut if run.encoded else 0,
+        )
+
+
+@dataclass(slots=True)
+class _Run:
+    """One query on its way through the steps."""
+
+    snapshot: Snapshot
+    load: Callable[[], Encoder]
+    text: str
+    memo: dict[str, tuple[EncodedQuery, float]]
+    encoded: EncodedQuery | None = None
+    exact: bool = True
+    unscored: int = 0
+    timings: list[StageTiming] = field(default_factory=list)
+
+    def encode(self) -> None:
+        if self.text not in self.memo:
+            encoder = self.load()
+            started = perf_counter()
+            encoded = encoder.encode_query(self.text)
+            self.memo[self.text] = encoded, (perf_counter() - started) * 1e3
+        self.encoded, ms = self.memo[self.text]
+        self.timings.append(StageTiming("encode", ms, 0))
+
+    @property
+    def query(self) -> EncodedQuery:
+        if self.encoded is None:
+            self.encode()
+        assert self.encoded is not None
+        return self.encoded
+
+    def step(self, step: Step, k: int, rows: IntArray | None) -> Candidates:
+        if not step.is_fusion:
+            return self.stage(step.stages[0], k, rows)
+        rankings = [self.stage(stage, stage.k or max(k, DEFAULT_POOL), rows) for stage in step.stages]
+        started = perf_counter()
+        fused = self.best(*_reciprocal_ranks(rankings), k)
+        self.timings.append(StageTiming("fuse", (perf_counter() - started) * 1e3, len(fused)))
+        return fused
+
+    def stage(self, stage: Stage, k: int, rows: IntArray | None) -> Candidates:
+        started = perf_counter()
+        if stage.name == "bm25":
+            found = self.snapshot.bm25(self.text, k)
+        elif stage.name == "dense":
+            found = self.snapshot.dense(self._dense_vector(), k, rows)
+        elif stage.option("encode"):
+            found = self._encode_and_score(k, rows)
+        else:
+            found = self.snapshot.late(self.query.tokens, k, rows)
+        self.timings.append(StageTiming(str(stage), (perf_counter() - started) * 1e3, len(found)))
+        self.exact = self.exact and found.exact
+        self.unscored = max(self.unscored, found.unscored)
+        return found
+
+    def best(self, rows: IntArray, scores: FloatArray, k: int) -> Candidates:
+        """The best k of a few rows, in the public order."""
+        ids = self.snapshot.ids(rows)
+        order = sorted(range(len(ids)), key=lambda i: (-scores[i], ids[i]))[:k]
+        return Candidates(rows[order], scores[order])
+
+    def explain(self, stage: Stage, rows: IntArray, texts: list[str]) -> list[tuple[Match, ...]]:
+        """For each row, what each query vector matched."""
+        if stage.option("encode"):
+            documents = self.load().encode_passages(texts).tokens
+        else:
+            documents = self.snapshot.vectors(rows)
+        return [self._matches(documents, i, text) for i, text in enumerate(texts)]
+
+    def _matches(self, documents: MultiVectors, i: int, text: str) -> tuple[Match, ...]:
+        labels = self.load().label(text)
+        if len(labels) != len(documents[i]):
+            raise EncoderMismatch(
+                f"a passage has {len(documents[i])} stored vectors, the encoder at hand gives its text {len(labels)}: "
+                f"index it again with this encoder"
+            )
+        positions, similarities = maxsim.argmax(self.query.tokens, documents, i)
+        pairs = zip(self.query.labels, positions, similarities, strict=True)
+        return tuple(
+            Match(asked.token, labels[at].token, labels[at].start, labels[at].end, float(similarity))
+            for asked, at, similarity in pairs
+        )
+
+    def _dense_vector(self) -> FloatArray:
+        if self.query.dense is None:
+            raise PipelineError("dense needs a single vector per query, and this encoder gives none: use bm25 or late")
+        return self.query.dense
+
+    def _encode_and_score(self, k: int, rows: IntArray | None) -> Candidates:
+        if rows is None:
+            raise PipelineError("late(encode=true) needs candidates to encode: put a stage before it, dense:50 >> …")
+        if not len(rows):
+            return Candidates(rows, np.zeros(0, np.float32))
+        texts = [passage.text for passage in self.snapshot.passages(rows)]
+        scores = maxsim.scores(self.query.tokens, self.load().encode_passages(texts).tokens)
+        scored = np.isfinite(scores)
+        best = self.best(rows[scored], scores[scored], k)
+        return Candidates(best.rows, best.scores, unscored=int((~scored).sum()))
+
+
+def _reciprocal_ranks(rankings: Sequence[Candidates]) -> tuple[IntArray, FloatArray]:
+    """The union of the rankings' rows, and each row's sum of 1 / (RRF_K + rank)."""
+    rows = np.unique(np.concatenate([ranking.rows for ranking in rankings]))
+    scores = np.zeros(len(rows))
+    for ranking in rankings:
+        scores[np.searchsorted(rows, ranking.rows)] += 1.0 / (RRF_K + np.arange(1, len(ranking) + 1))
+    return rows, scores.astype(np.float32)

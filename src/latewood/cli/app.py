@@ -1,0 +1,23 @@
+"""The commands, gathered."""
+
+from __future__ import annotations
+
+import typer
+
+from latewood.cli import compare, demo, index, inspect, search
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Late-interaction retrieval: index, search, rerank, and measure whether it helps.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("demo")(demo.command)
+app.command("index")(index.command)
+app.command("search")(search.command)
+app.command("compare")(compare.command)
+app.command("stats")(inspect.stats)
+app.command("check")(inspect.check)

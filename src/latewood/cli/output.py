@@ -1,0 +1,68 @@
+"""How commands talk: JSON and tables on standard output, progress and remarks on standard error."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Task as ProgressTask
+from rich.text import Text
+
+__all__ = ["SCHEMA", "console", "emit_json", "print_json", "progress_bar", "remark", "remarks_from_warnings"]
+
+SCHEMA = 1
+"""Version of the JSON that commands print."""
+
+console = Console(highlight=False, soft_wrap=True)
+_errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def emit_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object with its schema number."""
+    print_json({"schema": SCHEMA, **value})
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object; a float that JSON can't hold is a bug, not a NaN in the output."""
+    console.file.write(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+
+
+def remark(text: str) -> None:
+    """Say something beside the result."""
+    _errors.print(text, markup=False)
+
+
+@contextmanager
+def remarks_from_warnings() -> Iterator[None]:
+    """Print latewood's own warnings as one line each, without file and line number."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("always", module=r"latewood(\.|$)")
+        try:
+            yield
+        finally:
+            for warning in caught:
+                remark(f"note: {warning.message}")
+
+
+class _Rate(ProgressColumn):
+    """Items per second."""
+
+    def render(self, task: ProgressTask) -> Text:
+        """The rate, or nothing before there is one."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.1f}/s" if speed else "")
+
+
+@contextmanager
+def progress_bar(what: str, total: int | None, quiet: bool = False) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error, shown on a terminal only; gives the function to advance it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=_errors, disable=quiet or not _errors.is_terminal, transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda n: progress.advance(task, n)

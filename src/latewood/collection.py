@@ -1,0 +1,287 @@
+"""A collection: passages, their vectors and their index in one folder. The composition root; start reading here.
+
+with Collection.create("kb.lw") as kb:
+kb.add(read_jsonl("corpus.jsonl"))
+for hit in kb.search("who wrote it?", k=5).hits:
+...
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from latewood import encode
+from latewood.binding import BoundPipeline
+from latewood.errors import EncoderMismatch, UsageError
+from latewood.evaluate import Comparison, Qrels, Queries, System, compare
+from latewood.pipeline import Pipeline, parse
+from latewood.protocols import Encoder
+from latewood.stores.embedded import EmbeddedStore
+from latewood.types import EncodedQuery, EncoderSpec, Passage, Ranking
+
+__all__ = ["BATCH", "DEFAULT_PIPELINE", "AddReport", "Collection"]
+
+BATCH = 1024
+"""Passages that are encoded and committed together: what an interruption can cost."""
+
+DEFAULT_PIPELINE = "dense:50 >> late"
+"""The stage that wins the recall back, over what a team has today."""
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class AddReport:
+    """What `add` did, in passages; `cut` is in tokens, left out because the collection truncates."""
+
+    added: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+    duplicates: int = 0
+    cut: int = 0
+
+    def __add__(self, other: AddReport) -> AddReport:
+        mine, theirs = asdict(self), asdict(other)
+        return AddReport(**{key: mine[key] + theirs[key] for key in mine})
+
+
+class Collection:
+    """One folder on disk. Any number of processes may read it while one writes.
+
+    Reading sees one generation until `refresh()`. The first `add` or `delete` takes the write lock, `close()` gives
+    it back.
+    """
+
+    def __init__(self, path: Path, store: EmbeddedStore, encoder: Encoder | None = None) -> None:
+        """Use `create` or `open`."""
+        self.path = path
+        self._store = store
+        self._encoder = encoder
+        self._snapshot = store.snapshot()
+
+    # -- opening and closing ---------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, path: str | Path, model: str | Path | Encoder = "minilm", *, truncate: bool = False) -> Collection:
+        """Make an empty collection in a new folder.
+
+        Args:
+            path: the folder; its parent must exist, it must not (or be empty).
+            model: "minilm", the bundled model; a sentence-transformers folder; or an Encoder.
+            truncate: cut texts at the model's limit, as published figures do, instead of encoding them in windows.
+
+        Raises:
+            ModelError: the model isn't there.
+            InputError: the folder is already something.
+        """
+        encoder = encode.load(str(model), truncate=truncate) if isinstance(model, str | Path) else model
+        golden = encode.golden_vectors(encoder)
+        store = EmbeddedStore.create(Path(path), encoder.spec, golden=golden)
+        return cls(Path(path), store, encoder)
+
+    @classmethod
+    def open(cls, path: str | Path, model: str | Path | Encoder | None = None) -> Collection:
+        """Open a collection. The model is loaded when something needs it first.
+
+        Args:
+            path: the folder.
+            model: where the model is now, when that isn't where it was.
+
+        Raises:
+            InputError: the folder isn't a collection.
+            EncoderMismatch: the model isn't the one that made the vectors.
+        """
+        collection = cls(Path(path), EmbeddedStore.open(Path(path)))
+        if model is not None:
+            try:
+                collection._use(model)
+            except BaseException:
+                collection.close()
+                raise
+        return collection
+
+    def close(self) -> None:
+        """Give files and the write lock back. Closing twice is fine."""
+        self._store.close()
+
+    def __enter__(self) -> Collection:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def add(self, passages: Iterable[Passage], progress: Progress | None = None) -> AddReport:
+        """Add passages; an id that is there is replaced, one whose content is the same is left alone.
+
+        Committed in batches of `BATCH`, in the order given: an interruption loses the running batch and nothing else,
+        and adding the same passages again goes on from there.
+
+        Args:
+            passages: any iterable; only one batch of it is held.
+            progress: called with the number of passages done since the last call.
+
+        Returns:
+            What was done. Visible to this collection's searches at once, to other readers after their `refresh()`.
+        """
+        self._store.start_writing()
+        report = AddReport()
+        try:
+            for batch in _batches(passages):
+                report += self._add_batch(batch, progress)
+        finally:
+            self.refresh()
+        return report
+
+    def _add_batch(self, batch: list[Passage], progress: Progress | None) -> AddReport:
+        latest = {passage.id: passage for passage in batch}
+        stored = self._store.digests(list(latest))
+        changed = [p for p in latest.values() if stored.get(p.id) != self._store.digest(p)]
+        if progress is not None:
+            progress(len(batch) - len(changed))
+        cut = 0
+        if changed:
+            encoded = self.encoder.encode_passages([passage.text for passage in changed], progress)
+            self._store.add(changed, encoded)
+            cut = encoded.cut
+        replaced = sum(passage.id in stored for passage in changed)
+        return AddReport(
+            added=len(changed) - replaced,
+            replaced=replaced,
+            unchanged=len(latest) - len(changed),
+            duplicates=len(batch) - len(latest),
+            cut=cut,
+        )
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Delete passages by id, in one commit; how many were there."""
+        self._store.start_writing()
+        try:
+            return self._store.delete(list(ids))
+        finally:
+            self.refresh()
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def refresh(self) -> int:
+        """Move on to the newest committed generation; its number."""
+        self._snapshot = self._store.snapshot()
+        return self._snapshot.generation
+
+    def search(
+        self, query: str, k: int | None = None, pipeline: str | Pipeline = DEFAULT_PIPELINE, *, explain: bool = False
+    ) -> Ranking:
+        """The best passages for a question, with their texts.
+
+        Args:
+            query: the question.
+            k: how many; None for the pipeline's own number.
+            pipeline: see `latewood.pipeline`.
+            explain: mark in each hit what matched; the pipeline must end in `late`.
+        """
+        return self.bind(pipeline).rank(query, k, texts=True, explain=explain)
+
+    def bind(self, pipeline: str | Pipeline) -> BoundPipeline:
+        """The pipeline on this generation; its `rank(query, k)` gives ids and scores without reading texts."""
+        value = parse(pipeline) if isinstance(pipeline, str) else pipeline
+        return BoundPipeline(value, self._snapshot, lambda: self.encoder)
+
+    def compare(
+        self,
+        pipelines: Sequence[str],
+        queries: Queries,
+        qrels: Qrels,
+        *,
+        group: str = "auto",
+        progress: Progress | None = None,
+    ) -> Comparison:
+        """Judge pipelines on labelled questions; the first is the baseline (see `latewood.evaluate.compare`)."""
+        systems: list[System] = []
+        memo: dict[str, tuple[EncodedQuery, float]] = {}  # a query is encoded once for all pipelines
+        for text in pipelines:
+            bound = replace(self.bind(text), memo=memo)
+            systems.append(System(text, bound, pool=max(bound.pipeline.depths()[:-1], default=0)))
+        return compare(systems, queries, qrels, self.sources(), group=group, progress=progress)
+
+    def sources(self) -> dict[str, str]:
+        """Passage id → id of the document that it comes from, of all passages."""
+        rows = self._snapshot.live_rows
+        return dict(zip(self._snapshot.ids(rows), self._snapshot.source_ids(rows), strict=True))
+
+    def stats(self) -> Mapping[str, Any]:
+        """Counts, bytes, generation and encoder, as documented in docs/json.md."""
+        return {"path": str(self.path), **self._store.stats()}
+
+    def check(self) -> list[str]:
+        """Verify every block, row and file; one line per finding, none for a healthy collection."""
+        return self._store.check()
+
+    # -- the model -------------------------------------------------------------------------------------------------
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """The encoder that made the stored vectors."""
+        return self._store.spec
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder, loaded at first use.
+
+        Raises:
+            EncoderMismatch: its weights, tokenizer, lengths or prompts are not those that made the vectors.
+        """
+        if self._encoder is None:
+            self._use(self.spec.name)
+        assert self._encoder is not None
+        return self._encoder
+
+    def _use(self, model: str | Path | Encoder) -> None:
+        wanted = self.spec
+        if isinstance(model, str | Path):
+            encoder = encode.load(str(model), truncate=wanted.truncate)
+        else:
+            encoder = model
+        found = encoder.spec
+        same = replace(found, name=wanted.name, libraries=wanted.libraries)
+        if same != wanted:
+            differing = [key for key, value in asdict(wanted).items() if asdict(same)[key] != value]
+            raise EncoderMismatch(
+                f"{self.path} was made by '{wanted.name}' and '{found.name}' differs in {', '.join(differing)}: "
+                f"open it with the model that made it, or index the documents again in a new collection"
+            )
+        if dict(found.libraries) != dict(wanted.libraries):
+            self._check_golden(encoder)
+        self._encoder = encoder
+
+    def _check_golden(self, encoder: Encoder) -> None:
+        """Other library versions are fine as long as sixteen known texts still get their vectors."""
+        deviation = encode.golden_deviation(encoder, self._store.golden)
+        made = ", ".join(f"{name} {version}" for name, version in sorted(self.spec.libraries.items()))
+        if deviation > encode.GOLDEN_TOLERANCE:
+            raise EncoderMismatch(
+                f"{self.path} was made with {made}; the versions installed here give other vectors "
+                f"(by up to {deviation:.1e}, at most {encode.GOLDEN_TOLERANCE:.0e} expected): "
+                f"install those versions, or index again"
+            )
+        warnings.warn(
+            f"{self.path} was made with {made}; other versions are installed, and sixteen known texts still get "
+            f"the same vectors (to {deviation:.0e})",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+
+def _batches(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
+    remaining = iter(passages)
+    while batch := list(islice(remaining, BATCH)):
+        for passage in batch:
+            if not isinstance(passage, Passage):
+                raise UsageError(f"add takes Passage values, got {type(passage).__name__}: Passage(id=…, text=…)")
+        yield batch
