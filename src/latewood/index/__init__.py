@@ -7,6 +7,16 @@ from latewood.index.disk import disk_errors, flush_folder
 from latewood.index.live import Index
 from latewood.index.lock import WriteLock
 from latewood.index.ranking import best
-from latewood.index.snapshot import IndexSnapshot
+from latewood.index.snapshot import IndexSnapshot, Space
 
-__all__ = ["Catalogue", "Index", "IndexSnapshot", "WriteLock", "best", "disk_errors", "flush_folder", "record_crc"]
+__all__ = [
+    "Catalogue",
+    "Index",
+    "IndexSnapshot",
+    "Space",
+    "WriteLock",
+    "best",
+    "disk_errors",
+    "flush_folder",
+    "record_crc",
+]

@@ -6,20 +6,21 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from latewood.errors import CorruptionError, LatewoodError, StorageError
+from latewood.errors import LatewoodError, StorageError
 from latewood.index.catalogue import Catalogue, Commit, Head, SegmentRecord
 from latewood.index.disk import TEMPORARY, disk_errors
 from latewood.index.ids import IdTable
 from latewood.index.lock import WriteLock
 from latewood.index.segment import Segment
-from latewood.index.snapshot import IndexSnapshot
+from latewood.index.snapshot import IndexSnapshot, Space
 from latewood.types import IntArray, MultiVectors
 
-__all__ = ["Index"]
+__all__ = ["Index", "noted"]
 
 CATALOGUE = "catalogue.sqlite"
 SEGMENTS = "segments"
@@ -34,13 +35,13 @@ class Index:
     Reading needs no lock. `start_writing` takes the write lock, `close` gives it back.
     """
 
-    def __init__(self, folder: Path, catalogue: Catalogue, spaces: Mapping[str, int]) -> None:
+    def __init__(self, folder: Path, catalogue: Catalogue, spaces: Mapping[str, Space]) -> None:
         """Use `open`.
 
         Args:
             folder: of the collection.
             catalogue: open.
-            spaces: D of each column of vectors.
+            spaces: its columns of vectors.
         """
         self.folder = folder
         self.catalogue = catalogue
@@ -180,33 +181,35 @@ class Index:
 
     def findings(self) -> list[str]:
         """One line for everything in the newest generation that is not what was written. Reads all."""
-        found = self.catalogue.findings()
+        found = noted(self.catalogue.findings)
         try:
             snapshot = self.snapshot()
         except LatewoodError as error:
             return [*found, str(error)]
         for segment in snapshot.segments:
-            found += self._segment_findings(segment.record)
-        return found + self._repeated_ids(snapshot)
+            found += noted(partial(self._segment_findings, segment.record))
+        return found + noted(lambda: self._id_findings(snapshot))
 
     def _segment_findings(self, record: SegmentRecord) -> list[str]:
-        try:
-            # Mapped afresh, so that blocks that were verified long ago are read again.
-            return Segment(self.folder / SEGMENTS, record).file.findings()
-        except CorruptionError as error:
-            return [str(error)]
+        # Mapped afresh, so that blocks that were verified long ago are read again.
+        return Segment(self.folder / SEGMENTS, record).file.findings()
 
-    def _repeated_ids(self, snapshot: IndexSnapshot) -> list[str]:
-        try:
-            ids = snapshot.ids(snapshot.live_rows)
-        except CorruptionError as error:
-            return [str(error)]
+    def _id_findings(self, snapshot: IndexSnapshot) -> list[str]:
+        ids = snapshot.ids(snapshot.live_rows)
         seen: dict[str, int] = {}
         found = []
         for row, name in zip(snapshot.live_rows.tolist(), ids, strict=True):
             if name in seen:
                 found.append(f"{self.folder}: rows {seen[name]} and {row} both bear the id '{name}'")
             seen[name] = row
-        if not found and len(ids) and not np.array_equal(snapshot.find(ids), snapshot.live_rows):
+        if not found and not np.array_equal(snapshot.find(ids), snapshot.live_rows):
             found.append(f"{self.folder}: the table of ids doesn't lead to the rows that bear them")
         return found
+
+
+def noted(look: Callable[[], list[str]]) -> list[str]:
+    """What `look` finds, or the error that keeps it from looking, as a finding."""
+    try:
+        return look()
+    except LatewoodError as error:
+        return [str(error)]

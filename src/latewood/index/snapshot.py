@@ -18,11 +18,26 @@ from latewood.index.ranking import best
 from latewood.index.segment import Segment
 from latewood.types import Candidates, FloatArray, IntArray, MultiVectors
 
-__all__ = ["IndexSnapshot"]
+__all__ = ["IndexSnapshot", "Space"]
 
 _DIRECT = 8
 """Up to so many segments are scored where they lie, one call of the kernel each; beyond, copying the rows together
 costs less than the calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What the vectors of a column have in common: D, and whether they are int8 with scales."""
+
+    dim: int
+    int8: bool = False
+
+    def empty(self) -> MultiVectors:
+        """The vectors of no rows."""
+        offsets = np.zeros(1, np.int64)
+        if self.int8:
+            return MultiVectors(np.zeros((0, self.dim), np.int8), offsets, np.zeros(0, np.float32))
+        return MultiVectors(np.zeros((0, self.dim), np.float32), offsets)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +49,7 @@ class IndexSnapshot:
         segments: in the order of their rows, which they cover without a gap.
         alive: [rows ever given] bool.
         table: finds rows by id; shared with other generations.
-        spaces: D of each column of vectors.
+        spaces: the columns of vectors.
         touched: [rows ever given] bool for each column of vectors: rows whose vectors have been verified.
     """
 
@@ -42,7 +57,7 @@ class IndexSnapshot:
     segments: tuple[Segment, ...]
     alive: npt.NDArray[np.bool_]
     table: IdTable
-    spaces: Mapping[str, int]
+    spaces: Mapping[str, Space]
     touched: Mapping[str, npt.NDArray[np.bool_]]
 
     @property
@@ -109,7 +124,7 @@ class IndexSnapshot:
 
     def _checked(self, column: str, query: FloatArray) -> FloatArray:
         """A collection without segments never reaches the kernel, which checks queries."""
-        dim = self.spaces[column]
+        dim = self.spaces[column].dim
         if query.ndim != 2 or query.shape[1] != dim or not len(query):
             raise ShapeError(f"query: got shape {query.shape}, expected [Q, {dim}] with Q of at least 1")
         if not bool(np.isfinite(query).all()):
@@ -145,7 +160,7 @@ class IndexSnapshot:
         """The stored vectors of these rows, in this order, as they are stored (int8 with scales, or floats)."""
         rows = self._in_range(rows)
         if not len(rows):
-            return MultiVectors.of([], self.spaces[column])
+            return self.spaces[column].empty()
         self._touch(column, rows)
         owner, local = self._located(rows)
         columns = {i: self.segments[i].vectors(column) for i in np.unique(owner).tolist()}

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from latewood import maxsim
-from latewood.errors import InputError, LatewoodError, ShapeError
-from latewood.index import Catalogue, Index, IndexSnapshot, WriteLock, disk_errors, flush_folder
-from latewood.index.live import CATALOGUE, LOCK
+from latewood.errors import InputError, ShapeError
+from latewood.index import Catalogue, Index, IndexSnapshot, Space, WriteLock, disk_errors, flush_folder
+from latewood.index.live import CATALOGUE, LOCK, noted
 from latewood.stores.bm25 import ANALYZERS, Bm25, check_analyzer
 from latewood.stores.texts import TABLES, Record, Texts, content_digest, record_of
 from latewood.types import Candidates, EncodedPassages, EncoderSpec, FloatArray, IntArray, MultiVectors, Passage
@@ -194,7 +194,7 @@ class EmbeddedStore:
         catalogue = Catalogue.open(path / CATALOGUE)
         try:
             spec = EncoderSpec(**json.loads(catalogue.get("spec")))
-            spaces = {TOKENS: spec.dim, DENSE: spec.dense_dim}
+            spaces = {TOKENS: Space(spec.dim, int8=True), DENSE: Space(spec.dense_dim)}
             store = cls(Index(path, catalogue, spaces), spec, json.loads(catalogue.get("settings")))
             store._index.snapshot()
             if write:
@@ -335,16 +335,20 @@ class EmbeddedStore:
     def check(self) -> list[str]:
         """Verify every block, row and file; one line per finding, [] for a healthy collection. Reads all."""
         findings = self._index.findings()
-        try:
-            snapshot = self._index.snapshot()
-            for key in ("format", "spec", "settings", "golden"):
-                self._index.catalogue.get(key)
-            rows = np.arange(len(snapshot.alive))
-            keys = zip(snapshot.ids(rows), snapshot.strings(SOURCE_IDS, rows), strict=True)
-            findings += self._texts.findings(len(rows), keys)
-        except LatewoodError as error:
-            findings.append(str(error))
-        return list(dict.fromkeys(findings + self._bm25.findings()))
+        for look in (self._meta_findings, self._text_findings, self._bm25.findings):
+            findings += noted(look)
+        return list(dict.fromkeys(findings))
+
+    def _meta_findings(self) -> list[str]:
+        for key in ("format", "spec", "settings", "golden"):
+            self._index.catalogue.get(key)
+        return []
+
+    def _text_findings(self) -> list[str]:
+        snapshot = self._index.snapshot()
+        rows = np.arange(len(snapshot.alive))
+        keys = zip(snapshot.ids(rows), snapshot.strings(SOURCE_IDS, rows), strict=True)
+        return self._texts.findings(len(rows), keys)
 
 
 def _part(array: str) -> str:
