@@ -207,7 +207,9 @@ class Collection:
         memo: dict[str, tuple[EncodedQuery, float]] = {}  # a query is encoded once for all pipelines
         for text in pipelines:
             bound = replace(self.bind(text), memo=memo)
-            systems.append(System(text, bound, pool=max(bound.pipeline.depths()[:-1], default=0)))
+            systems.append(
+                System(text, bound, pool=bound.pipeline.depths()[-2] if len(bound.pipeline.steps) > 1 else 0)
+            )
         return compare(systems, queries, qrels, self.sources(), group=group, progress=progress)
 
     def sources(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ import pytest
 from term_overlap import TermOverlap, ranking
 
 from latewood.errors import CorruptionError, InputError, MissingExtra, PipelineError, UsageError
-from latewood.evaluate import Failure, Percentiles, System, compare, pick, table
+from latewood.evaluate import Failure, Percentiles, System, compare, pick, tables
 
 TEXTS = {
     "ash": "ash trees and their wood and their many long uses in tools",
@@ -197,7 +197,8 @@ def test_a_query_that_fails_is_named_and_counts_as_0(overlap):
     assert result.latency.queries == 2
     assert found.to_json()["pipelines"][1]["failed"][0] == {"query": "1", "error": "TimeoutError: no answer in 30 s"}
     assert any(
-        "'broken' failed on 2 of 4 queries, which count as 0; the first was 1" in note for note in table(found).notes
+        "'broken' failed on 2 of 4 queries, which count as 0; the first was 1" in note
+        for note in tables(found)[0].notes
     )
 
 
@@ -256,7 +257,7 @@ def test_what_a_ranking_admits_is_passed_on(overlap):
     found = compare([System("a", overlap), System("b", Approximate())], QUERIES, QRELS, CORPUS, metrics=METRICS)
     printed = found.to_json()["pipelines"]
     assert [(of["exact"], of["unscored"], of["queries_cut"]) for of in printed] == [(True, 0, 0), (False, 3, 1)]
-    notes = " ".join(table(found).notes)
+    notes = " ".join(tables(found)[0].notes)
     assert "'b' is approximate." in notes
     assert "'b': 3 passages have no vectors and are never found." in notes
     assert "'b': 1 of 4 queries were cut at the model's limit." in notes

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from latewood.cli.options import CollectionArgument, JsonOption, ModelOption
 from latewood.cli.output import console, print_json, progress_bar, remark, remarks_from_warnings
 from latewood.collection import Collection
-from latewood.evaluate import Comparison, read_qrels, read_queries, table
+from latewood.evaluate import Comparison, read_qrels, read_queries, select, tables
 
 __all__ = ["command", "print_comparison"]
 
@@ -34,7 +35,7 @@ def command(
     with (
         remarks_from_warnings(),
         Collection.open(collection, model) as kb,
-        progress_bar("asking", len(pipeline) * len(asked), quiet=as_json) as advance,
+        progress_bar("asking", len(pipeline) * len(select(asked, judged)), quiet=as_json) as advance,
     ):
         comparison = kb.compare(pipeline, asked, judged, group=group, progress=advance)
     if as_json:
@@ -48,13 +49,15 @@ def command(
 
 
 def print_comparison(comparison: Comparison, metrics: tuple[str, ...] | None = None) -> None:
-    """Print the table, and under it what it was measured on and can't tell."""
-    laid_out = table(comparison, metrics)
-    grid = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
-    for i, heading in enumerate(laid_out.columns):
-        grid.add_column(heading, justify="right" if i else "left", no_wrap=bool(i == 0))
-    for row in laid_out.rows:
-        grid.add_row(*row)
-    console.print(grid)
-    for note in laid_out.notes:
-        remark(note)
+    """Print what is found, whether it is luck and what it takes, each with what it can't tell."""
+    for laid_out in tables(comparison, metrics):
+        console.print(f"\n{laid_out.title}", style="bold", markup=False)
+        grid = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
+        for i, heading in enumerate(laid_out.columns):
+            text = i == 0 or heading == "of which"
+            grid.add_column(heading, justify="left" if text else "right", no_wrap=heading != "of which")
+        for row in laid_out.rows:
+            grid.add_row(*map(escape, row))
+        console.print(grid)
+        for note in laid_out.notes:
+            console.print(note, style="dim", markup=False)

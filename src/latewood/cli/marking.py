@@ -46,11 +46,15 @@ def explanation(matches: Sequence[Match]) -> str:
 
 
 def _words(text: str, matches: Sequence[Match]) -> list[tuple[int, int]]:
-    """Spans of the words that hold a matched token; a word piece marks its whole word, special tokens mark nothing."""
+    """Spans of the words that matched best.
+
+    Of the pairs that join two words (not punctuation, not special tokens), the better half is marked: a page on which
+    everything is marked shows nothing. A word piece marks its whole word.
+    """
+    words = [m for m in matches if text[m.start : m.end].isalnum() and m.query_token.strip("#").isalnum()]
+    best = sorted(words, key=lambda match: -match.similarity)[: (len(words) + 1) // 2]
     spans = set()
-    for match in matches:
-        if match.start == match.end:
-            continue
+    for match in best:
         left, right = match.start, match.end
         while left > 0 and text[left].isalnum() and text[left - 1].isalnum():
             left -= 1

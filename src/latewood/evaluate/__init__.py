@@ -13,7 +13,7 @@ from latewood.evaluate.examples import Example, Examples, pick
 from latewood.evaluate.grouping import Grouping, join
 from latewood.evaluate.latency import Latency, Percentiles, StageLatency, latency
 from latewood.evaluate.metrics import DEFAULT_METRICS, measure, parse_metrics, pool_recall
-from latewood.evaluate.table import Table, table, tables
+from latewood.evaluate.table import Table, tables
 
 __all__ = [
     "DEFAULT_METRICS",
@@ -46,6 +46,5 @@ __all__ = [
     "read_qrels",
     "read_queries",
     "select",
-    "table",
     "tables",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from latewood.evaluate.compare import Comparison, SystemResult
 from latewood.evaluate.latency import ENCODE, Latency, Percentiles
 
-__all__ = ["Table", "table", "tables"]
+__all__ = ["Table", "tables"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,58 +86,6 @@ def _stages(of: Latency) -> str:
     """The stages of the search, where it has more than one."""
     searching = [part for part in of.stages if part.stage != ENCODE]
     return "" if len(searching) < 2 else ", ".join(f"{part.stage} {_times(part.ms)}" for part in searching)
-
-
-def table(comparison: Comparison, metrics: Sequence[str] | None = None, changes: Sequence[str] | None = None) -> Table:
-    """Lay a comparison out.
-
-    Args:
-        comparison: what to show.
-        metrics: the ones to show, of those that were computed; None for all.
-        changes: the ones whose difference against the first pipeline is shown, with its interval; None for the
-            first of `metrics` and any nDCG.
-    """
-    computed = list(comparison.results[0].metrics)
-    shown = [name for name in computed if metrics is None or name in metrics]
-    if len(comparison.results) == 1:
-        changed = []
-    elif changes is None:
-        changed = shown[:1] + [name for name in shown[1:] if name.startswith("nDCG")]
-    else:
-        changed = [name for name in computed if name in changes]
-    columns = (
-        "pipeline",
-        *shown,
-        "pool recall",
-        *(f"{name} vs first" for name in changed),
-        "encode p50 / p95 ms",
-        "search p50 / p95 ms",
-    )
-    rows = tuple(_row(result, shown, changed) for result in comparison.results)
-    notes = _notes(comparison, shown)
-    if len(comparison.results) > 1:
-        notes.append(
-            "Brackets: 95 % interval of the difference; if it holds 0, these queries can't tell the two apart."
-        )
-    return Table(columns, rows, tuple(notes))
-
-
-def _row(result: SystemResult, shown: Sequence[str], changed: Sequence[str]) -> tuple[str, ...]:
-    return (
-        result.pipeline,
-        *(f"{result.metrics[name]:.3f}" for name in shown),
-        f"{result.pool_recall:.3f}",
-        *(_change(result, name) for name in changed),
-        _times(result.latency.encode),
-        _times(result.latency.search),
-    )
-
-
-def _change(result: SystemResult, name: str) -> str:
-    if result.difference is None:
-        return ""
-    change = result.difference[name]
-    return f"{change.mean:+.3f} [{change.interval.low:+.3f}, {change.interval.high:+.3f}]"
 
 
 def _notes(comparison: Comparison, shown: Sequence[str]) -> list[str]:
