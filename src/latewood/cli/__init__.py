@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from latewood.errors import LatewoodError, MissingExtra
 
@@ -36,20 +36,23 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def _run(argv: list[str]) -> int:
     try:
-        import click
         import rich  # noqa: F401 - asked for here, so that what is missing is said in one line
         import typer
     except ImportError as error:
         raise MissingExtra("the latewood command", error.name or "typer", "cli") from None
     from latewood.cli.app import app
 
+    # Newer typers carry a click of their own: its UsageError is found as what the public BadParameter derives from.
+    usage_error = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
     try:
         result = typer.main.get_command(app).main(argv, prog_name="latewood", standalone_mode=False)
-    except click.UsageError as error:
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except usage_error as error:
         error.show()
         return 2
-    except click.exceptions.Abort:
-        raise KeyboardInterrupt from None
+    if result == INTERRUPTED:  # newer typers answer Ctrl-C with this code instead of raising
+        raise KeyboardInterrupt
     return result if isinstance(result, int) else 0
 
 
