@@ -56,9 +56,8 @@ struct FloatTile {
         for (int i = 0; i < kLanes; ++i) v.lane[i] = p[i % Step];
         return v;
     }
-    static Sum add(Sum sum, Vector q, Vector d) {
+    static void add(Sum& sum, Vector q, Vector d) {
         for (int i = 0; i < kLanes; ++i) sum.lane[i] += q.lane[i] * d.lane[i];
-        return sum;
     }
     template <int Step>
     static Floats finish(Sum sum, float) {
@@ -90,10 +89,9 @@ struct IntTile {
         for (int i = 0; i < 2 * kLanes; ++i) v.pair[i] = p[i % (2 * Step)];
         return v;
     }
-    static Sum add(Sum sum, Vector q, Vector d) {
+    static void add(Sum& sum, Vector q, Vector d) {
         for (int i = 0; i < kLanes; ++i)
             sum.lane[i] += q.pair[2 * i] * d.pair[2 * i] + q.pair[2 * i + 1] * d.pair[2 * i + 1];
-        return sum;
     }
     template <int Step>
     static Floats finish(Sum sum, float scale) {

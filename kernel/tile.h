@@ -12,6 +12,13 @@
 #include <cstddef>
 #include <cstdint>
 
+// Keeps a pointer in a register of its own, so that the compiler doesn't replace one that moves by many that don't.
+#if defined(__GNUC__)
+#define LATEWOOD_KEEP(pointer) __asm__("" : "+r"(pointer))
+#else
+#define LATEWOOD_KEEP(pointer) (void)(pointer)
+#endif
+
 namespace {
 
 // Rows of one block. Every tile height is kAccumulators / C or a divisor of kAccumulators, so tiles fill a block.
@@ -42,61 +49,96 @@ inline void for_each_group(std::int64_t count, Visit visit) {
     }
 }
 
-// R document rows against the C registers of a group. `rows` has `stride` elements from row to row and is readable
-// for steps * Step * kPerLane elements. With `best` the tile's maxima are joined to it, [C * kLanes]; without, the
-// similarities are stored to `out`, `out_stride` floats from row to row.
+// Steps are taken a few at a time, so that the loop's own instructions weigh little. Packed queries and rows are padded
+// with zeros to whole strides.
+template <int Step>
+constexpr int kStride = Step >= 4 ? 1 : 4 / Step;
+
+// What a tile is called with.
+template <class Tile>
+struct Work {
+    const typename Tile::Element* query;  // the packed group
+    const typename Tile::Element* rows;   // the first row
+    std::ptrdiff_t pitch;                 // elements from row to row
+    std::int64_t strides;                 // kStride<Step> steps each
+    const float* row_scales;              // [rows of the tile]; integers only
+    float* best;                          // [C * kLanes]: the tile's maxima are joined to it. Or null, and
+    float* out;                           // [rows of the tile, C * kLanes]: the similarities are stored here,
+    std::ptrdiff_t out_pitch;             // so many floats from row to row
+    const char* ahead;                    // cache lines to fetch meanwhile, spread over the strides: a burst of them
+    std::int64_t ahead_lines;             // would keep the tile's own loads waiting
+};
+
+// R document rows against the C registers of a group.
 template <class Tile, int C, int R, int Step>
-void tile(const typename Tile::Element* query, const typename Tile::Element* rows, std::ptrdiff_t stride,
-          std::int64_t steps, const float* row_scales, float* best, float* out, std::ptrdiff_t out_stride) {
+void tile(const Work<Tile>& work) {
     constexpr int kVector = kLanes * Tile::kPerLane;
+    constexpr int kMove = Step * Tile::kPerLane;
     typename Tile::Sum sums[R][C];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
         for (int c = 0; c < C; ++c) sums[r][c] = Tile::zero();
 
-    for (std::int64_t s = 0; s < steps; ++s) {
-        typename Tile::Vector q[C];
+    // Rows are addressed from every third one, as base, base + pitch and base + 2 * pitch, which x86 folds into the
+    // load: a pointer to each row would not fit the registers.
+    constexpr int kBases = (R + 2) / 3;
+    const std::ptrdiff_t pitch = work.pitch;
+    const typename Tile::Element* query = work.query;
+    const typename Tile::Element* bases[kBases];
 #pragma GCC unroll 4
-        for (int c = 0; c < C; ++c) q[c] = Tile::query(query + c * kVector);
+    for (int b = 0; b < kBases; ++b) bases[b] = work.rows + 3 * b * pitch;
+    const char* ahead = work.ahead;
+    const std::int64_t lines = (work.ahead_lines + work.strides - 1) / work.strides;
+
+    for (std::int64_t stride = work.strides; stride > 0; --stride) {
+#pragma GCC unroll 4
+        for (int u = 0; u < kStride<Step>; ++u) {
+            typename Tile::Vector q[C];
+#pragma GCC unroll 4
+            for (int c = 0; c < C; ++c) q[c] = Tile::query(query + (u * C + c) * kVector);
 #pragma GCC unroll 16
-        for (int r = 0; r < R; ++r) {
-            const typename Tile::Vector d = Tile::template spread<Step>(rows + r * stride);
+            for (int r = 0; r < R; ++r) {
+                const auto d = Tile::template spread<Step>(bases[r / 3] + r % 3 * pitch + u * kMove);
 #pragma GCC unroll 4
-            for (int c = 0; c < C; ++c) sums[r][c] = Tile::add(sums[r][c], q[c], d);
+                for (int c = 0; c < C; ++c) Tile::add(sums[r][c], q[c], d);
+            }
         }
-        query += C * kVector;
-        rows += Step * Tile::kPerLane;
+        query += kStride<Step> * C * kVector;
+#pragma GCC unroll 4
+        for (int b = 0; b < kBases; ++b) {
+            bases[b] += kStride<Step> * kMove;
+            LATEWOOD_KEEP(bases[b]);
+        }
+        for (std::int64_t line = lines; line > 0; --line, ahead += 64) prefetch(ahead);
     }
 
 #pragma GCC unroll 4
     for (int c = 0; c < C; ++c) {
-        if (best != nullptr) {
-            Floats top = load(best + c * kLanes);
+        if (work.best != nullptr) {
+            Floats top = load(work.best + c * kLanes);
 #pragma GCC unroll 16
-            for (int r = 0; r < R; ++r) top = max(top, Tile::template finish<Step>(sums[r][c], row_scales[r]));
-            store(best + c * kLanes, top);
+            for (int r = 0; r < R; ++r) top = max(top, Tile::template finish<Step>(sums[r][c], work.row_scales[r]));
+            store(work.best + c * kLanes, top);
         } else {
 #pragma GCC unroll 16
             for (int r = 0; r < R; ++r)
-                store(out + r * out_stride + c * kLanes, Tile::template finish<Step>(sums[r][c], row_scales[r]));
+                store(work.out + r * work.out_pitch + c * kLanes,
+                      Tile::template finish<Step>(sums[r][c], work.row_scales[r]));
         }
     }
 }
 
 template <class Tile>
-using TileFunction = void (*)(const typename Tile::Element*, const typename Tile::Element*, std::ptrdiff_t,
-                              std::int64_t, const float*, float*, float*, std::ptrdiff_t);
-
-template <class Tile>
 struct Shape {
-    TileFunction<Tile> run;
-    int rows;
+    void (*run)(const Work<Tile>&);
+    int rows;    // R
+    int stride;  // dimensions in a stride
 };
 
 template <class Tile, int C, int Step>
 constexpr Shape<Tile> shape() {
-    return {tile<Tile, C, kAccumulators / C, Step>, kAccumulators / C};
+    return {tile<Tile, C, kAccumulators / C, Step>, kAccumulators / C, kStride<Step> * Step * Tile::kPerLane};
 }
 
 template <class Tile>
