@@ -122,10 +122,11 @@ class Catalogue:
     Columns come back as bytes where they hold text: a reader verifies a record's checksum before it decodes it.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, frozen: _Look | None = None) -> None:
         """Use `create` or `open`."""
         self.path = path
         self._connection = connection
+        self._frozen = frozen
         self._mutex = threading.RLock()
 
     @classmethod
@@ -162,21 +163,14 @@ class Catalogue:
         """
         if not path.is_file():
             raise InputError(f"{path.parent} is not a collection: there is no {path.name} in it")
+        catalogue = cls(path, *_connect(path))
         try:
-            catalogue = cls(path, _connect(path, "mode=rw"))
-            found = _format_of(catalogue)
-        except StorageError:
-            # Where -shm can't be made, SQLite can only read a file that it may take for unchanging. That holds when
-            # nobody has unfinished writes there, and nobody begins any without -wal and -shm appearing beside it.
-            wal = path.with_name(path.name + "-wal")
-            with disk_errors(path, "read"):
-                if wal.exists() and wal.stat().st_size:
-                    raise
-            catalogue = cls(path, _connect(path, "mode=ro&immutable=1"))
-            found = _format_of(catalogue)
-        if found != str(FORMAT).encode():
+            found = catalogue.get("format")
+            if found != str(FORMAT).encode():
+                raise InputError(f"{path.parent} has format {found!r}, this latewood reads {FORMAT}: upgrade latewood")
+        except BaseException:
             catalogue.close()
-            raise InputError(f"{path.parent} has format {found!r}, this latewood reads {FORMAT}: upgrade latewood")
+            raise
         return catalogue
 
     def close(self) -> None:
@@ -187,6 +181,9 @@ class Catalogue:
     def execute(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         """Run one statement; all of its rows."""
         with self._mutex, _sqlite_errors(self.path):
+            if self._frozen is not None and self._frozen != _look(self.path):
+                self._connection.close()
+                self._connection, self._frozen = _connect(self.path)
             return self._connection.execute(statement, values).fetchall()
 
     def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
@@ -308,21 +305,42 @@ class Catalogue:
 _NONE = np.full(1, -1, np.int64)  # a row that nobody has, so that the checksum of a torn record can't hold
 
 
-def _format_of(catalogue: Catalogue) -> bytes:
+_Look = tuple[int, int, bool]
+
+
+def _look(path: Path) -> _Look:
+    """What shows from outside whether the file has been written: its length and time, and a log beside it."""
+    with disk_errors(path, "read"):
+        now, wal = path.stat(), path.with_name(f"{path.name}-wal")
+        return now.st_size, now.st_mtime_ns, wal.exists() and wal.stat().st_size > 0
+
+
+def _connect(path: Path) -> tuple[sqlite3.Connection, _Look | None]:
+    """A connection; with it, if SQLite had to take the file for unchanging, how the file looks now.
+
+    That is the case where -shm can't be made, that is, where nobody may write the folder. It is safe while the look
+    stays, since whoever writes makes a log beside the file first.
+    """
     try:
-        return catalogue.get("format")
-    except BaseException:
-        catalogue.close()
-        raise
+        return _connected(path, "mode=rw"), None
+    except StorageError as error:
+        look = _look(path)
+        if look[2]:
+            raise StorageError(
+                f"{path.parent} wasn't closed by whoever wrote it last, and can't be mended where it can't be written: "
+                f"open it once with the right to write ({error})"
+            ) from error
+        return _connected(path, "mode=ro&immutable=1"), look
 
 
-def _connect(path: Path, options: str) -> sqlite3.Connection:
+def _connected(path: Path, options: str) -> sqlite3.Connection:
     with _sqlite_errors(path):
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?{options}", uri=True, isolation_level=None, check_same_thread=False
         )
         try:
             _configure(connection)
+            connection.execute("PRAGMA schema_version")  # the first to read the file
         except BaseException:
             connection.close()
             raise

@@ -1,17 +1,20 @@
-"""Files that survive a power cut, and what a disk's refusal means."""
+"""Files that survive a power cut, files mapped without limit, and what a disk's refusal means."""
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import mmap
 import os
 import sys
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from latewood.errors import StorageError
 
-__all__ = ["TEMPORARY", "disk_errors", "flush_folder", "publish", "write_all"]
+__all__ = ["TEMPORARY", "disk_errors", "flush_folder", "map_file", "publish", "write_all"]
 
 TEMPORARY = ".tmp"
 """Ending of a file that isn't finished; whatever bears it when a writer opens is a leftover."""
@@ -97,3 +100,39 @@ def publish(path: Path) -> Iterator[int]:
             temporary.unlink()
         raise
     flush_folder(path.parent)
+
+
+def map_file(path: Path) -> memoryview:
+    """A file as read-only memory, mapped as long as anything refers to it. No descriptor stays open.
+
+    Raises:
+        OSError: it can't be opened or mapped.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        size = os.fstat(descriptor).st_size
+        if size == 0:
+            return memoryview(b"")
+        if sys.version_info >= (3, 13):
+            return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ, trackfd=False))
+        if sys.platform == "win32":
+            return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+        return _map_without_descriptor(descriptor, size)
+    finally:
+        os.close(descriptor)
+
+
+def _map_without_descriptor(descriptor: int, size: int) -> memoryview:
+    """Before Python 3.13 every `mmap.mmap` holds a descriptor; a process may have 1,024."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    address = libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, descriptor, 0)
+    if address == ctypes.c_void_p(-1).value:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    content = (ctypes.c_ubyte * size).from_address(address)
+    # At exit the system unmaps by itself, and arrays may outlive this call there.
+    weakref.finalize(content, libc.munmap, address, size).atexit = False
+    return memoryview(content).cast("B").toreadonly()

@@ -18,10 +18,7 @@ Integers are little-endian. The first 20 bytes mean the same in every version. d
 from __future__ import annotations
 
 import json
-import mmap
-import os
 import struct
-import sys
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latewood.errors import CorruptionError, InputError
-from latewood.index.disk import disk_errors, publish, write_all
+from latewood.index.disk import disk_errors, map_file, publish, write_all
 from latewood.types import IntArray
 
 __all__ = ["BLOCK_BYTES", "VERSION", "Array", "SegmentFile", "SegmentSeal", "write_segment"]
@@ -236,9 +233,7 @@ class SegmentFile:
     def _verify_block(self, name: str, entry: _Entry, block: int) -> None:
         start = entry.offset + block * self._block_bytes
         stop = min(start + self._block_bytes, entry.offset + entry.bytes)
-        with memoryview(self._map) as view, view[start:stop] as content:
-            crc = zlib.crc32(content)
-        if crc != self._crcs[entry.first_block + block]:
+        if zlib.crc32(self._map[start:stop]) != self._crcs[entry.first_block + block]:
             raise CorruptionError(
                 f"{self.path}: block {block} of '{name}' (bytes {start} to {stop}) is not what was written; "
                 f"restore the file from a copy, or index the documents again"
@@ -254,28 +249,20 @@ def _noting(found: list[str]) -> Iterator[None]:
         found.append(str(error))
 
 
-def _open_map(path: Path, seal: SegmentSeal) -> mmap.mmap:
+def _open_map(path: Path, seal: SegmentSeal) -> memoryview:
     try:
         with disk_errors(path, "open"):
-            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            content = map_file(path)
     except FileNotFoundError:
         raise CorruptionError(f"{path} is missing; restore it from a copy, or index the documents again") from None
-    try:
-        size = os.fstat(descriptor).st_size
-        if size != seal.bytes:
-            raise CorruptionError(f"{path} has {size} bytes, {seal.bytes} were written; restore it from a copy")
-        with disk_errors(path, "map"):
-            # A map keeps a descriptor of its own open unless told otherwise, and a large collection has many segments.
-            if sys.version_info >= (3, 13):
-                return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ, trackfd=False)
-            return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-    finally:
-        os.close(descriptor)
+    if len(content) != seal.bytes:
+        raise CorruptionError(f"{path} has {len(content)} bytes, {seal.bytes} were written; restore it from a copy")
+    return content
 
 
-def _read_header(path: Path, content: mmap.mmap, seal: SegmentSeal) -> tuple[dict[str, _Entry], list[int], int]:
+def _read_header(path: Path, content: memoryview, seal: SegmentSeal) -> tuple[dict[str, _Entry], list[int], int]:
     if len(content) < _FIXED or content[:8] != MAGIC:
-        raise CorruptionError(f"{path} is not a segment: it begins with {content[:8]!r}, expected {MAGIC!r}")
+        raise CorruptionError(f"{path} is not a segment: it begins with {bytes(content[:8])!r}, expected {MAGIC!r}")
     _, version, length, crc = _PREFIX.unpack_from(content)
     if length < _FIXED or length > len(content) or _header_crc(content, length) != crc or crc != seal.header_crc:
         raise CorruptionError(f"{path}: its header is not what was written; restore it from a copy")
@@ -287,11 +274,11 @@ def _read_header(path: Path, content: mmap.mmap, seal: SegmentSeal) -> tuple[dic
         item["name"]: _Entry(
             np.dtype(item["dtype"]), tuple(item["shape"]), length + item["offset"], item["first_block"]
         )
-        for item in json.loads(content[_FIXED : _FIXED + described])
+        for item in json.loads(bytes(content[_FIXED : _FIXED + described]))
     }
     table = np.frombuffer(content[_FIXED + described : _FIXED + described + 4 * blocks], "<u4")
     return entries, table.tolist(), block_bytes
 
 
-def _header_crc(content: mmap.mmap, length: int) -> int:
+def _header_crc(content: memoryview, length: int) -> int:
     return zlib.crc32(content[20:length], zlib.crc32(content[:16]))

@@ -30,10 +30,11 @@ class IdTable:
     def candidates(self, ids: Sequence[str], segments: Sequence[Segment]) -> tuple[IntArray, IntArray]:
         """Positions in `ids` and the rows that may bear them, [n] each.
 
-        The ids themselves remain to be compared, and rows of later generations may be among them.
+        Segments are those of some generation, from the first one on. The ids themselves remain to be compared, and
+        rows of later generations may be among them.
         """
         with self._mutex:
-            self._cover([segment for segment in segments if segment.record.first_row >= self._covered])
+            self._cover(segments[self._covered :])
             hashes, rows = self._hashes, self._rows
         wanted = hash_ids(ids)
         low = np.searchsorted(hashes, wanted, "left")
@@ -53,4 +54,4 @@ class IdTable:
         joined = np.concatenate(hashes)
         order = np.argsort(joined, kind="stable")  # a merge, as every part ascends already
         self._hashes, self._rows = joined[order], np.concatenate(rows)[order]
-        self._covered = segments[-1].record.first_row + len(segments[-1])
+        self._covered += len(segments)

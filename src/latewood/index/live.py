@@ -99,21 +99,22 @@ class Index:
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
-    def start_writing(self) -> None:
-        """Take the write lock, and remove what a writer that was interrupted has left.
+    def start_writing(self) -> bool:
+        """Take the write lock, and remove what a writer that was interrupted has left; False if it was held already.
 
         Raises:
             LockedError: another process is writing.
             StorageError: the folder can't be written.
         """
         if self._lock.held:
-            return
+            return False
         self._lock.acquire()
         try:
             self._next_segment = self._sweep()
         except BaseException:
             self._lock.release()
             raise
+        return True
 
     def commit(
         self,

@@ -46,4 +46,5 @@ class Strings:
 
 def hash_ids(ids: Sequence[str]) -> Hashes:
     """[N] 64-bit BLAKE2b of the ids: the same on every machine, so it can be stored."""
-    return np.frombuffer(b"".join(hashlib.blake2b(i.encode(), digest_size=8).digest() for i in ids), "<u8")
+    encoded = (one.encode(errors="surrogatepass") for one in ids)  # no stored id has surrogates, but one asked for may
+    return np.frombuffer(b"".join(hashlib.blake2b(one, digest_size=8).digest() for one in encoded), "<u8")

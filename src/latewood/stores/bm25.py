@@ -135,7 +135,8 @@ class Bm25:
             UsageError: k < 1.
             MissingExtra: tantivy isn't installed.
         """
-        terms = _analyzer(self._analyzer).analyze(text)
+        words = text.encode(errors="replace").decode()  # tantivy takes no half of a surrogate pair
+        terms = _analyzer(self._analyzer).analyze(words)
         if not terms or not len(snapshot.live_rows):
             return best(np.zeros(0, np.int64), np.zeros(0, np.float32), k, snapshot.ids)
         searcher = self._at(snapshot).searcher

@@ -249,8 +249,8 @@ class EmbeddedStore:
             LockedError: another process is writing.
             StorageError: the folder can't be written.
         """
-        self._index.start_writing()
-        self._bm25.sweep()
+        if self._index.start_writing():
+            self._bm25.sweep()
 
     def add(self, passages: Sequence[Passage], encoded: EncodedPassages) -> int:
         """Add or replace these passages in one commit; the new generation. Of one id twice, the last counts.
