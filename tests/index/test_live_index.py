@@ -43,7 +43,7 @@ def index(tmp_path):
 
 
 def put(index, keys):
-    return index.commit(keys, columns(keys), {"upper": [key.upper() for key in keys]}, lambda rows: None)
+    return index.commit(keys, columns(keys), {"upper": [key.upper() for key in keys]}, 7, lambda rows: None)
 
 
 def assert_equals(snapshot, model):
@@ -176,7 +176,7 @@ def test_what_fails_in_the_callers_tables_fails_the_commit(index):
         raise InputError("no")
 
     with pytest.raises(InputError):
-        index.commit(["a", "b"], columns(["a", "b"]), {"upper": ["A", "B"]}, refuse)
+        index.commit(["a", "b"], columns(["a", "b"]), {"upper": ["A", "B"]}, 7, refuse)
     assert_equals(index.snapshot(), {"a": 0})
     put(index, ["b"])
     assert_equals(index.snapshot(), {"a": 0, "b": 1})
@@ -215,6 +215,8 @@ def test_a_writer_sweeps_what_no_commit_knows(index):
         ("UPDATE commits SET died = x'00' WHERE generation = 2", "commit 2"),
         ("DELETE FROM commits WHERE generation = 2", "commit 2"),
         ("DELETE FROM commits WHERE generation = 3", "log of commits up to 3"),
+        ("UPDATE commits SET content = 8 WHERE generation = 1", "commit 1"),
+        ("UPDATE commits SET content = 'x' WHERE generation = 1", "commit 1"),
         ("UPDATE commits SET segment = 1 WHERE generation = 3", "commit 3"),
         ("UPDATE segments SET first_row = 1 WHERE number = 1", "segment 1"),
         ("UPDATE segments SET bytes = 'x' WHERE number = 1", "segment 1"),

@@ -33,8 +33,8 @@ _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE segments (number INTEGER PRIMARY KEY, first_row INTEGER NOT NULL, rows INTEGER NOT NULL,
                        bytes INTEGER NOT NULL, header_crc INTEGER NOT NULL, crc INTEGER NOT NULL);
-CREATE TABLE commits (generation INTEGER PRIMARY KEY, segment INTEGER REFERENCES segments, died BLOB NOT NULL,
-                      crc INTEGER NOT NULL);
+CREATE TABLE commits (generation INTEGER PRIMARY KEY, segment INTEGER REFERENCES segments, content INTEGER NOT NULL,
+                      died BLOB NOT NULL, crc INTEGER NOT NULL);
 """
 
 Value = int | str | bytes | None
@@ -96,12 +96,14 @@ class Commit:
     Args:
         generation: its number, from 1.
         segment: the segment that it brought, None if it only deleted.
+        content: checksum of what the caller wrote to its own tables, 0 for nothing.
         died: [n] int64, rows that are dead from this generation on.
         crc: checksum of the record.
     """
 
     generation: int
     segment: SegmentRecord | None
+    content: int = 0
     died: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     crc: int = 0
 
@@ -112,6 +114,7 @@ class Commit:
             previous,
             self.generation,
             None if segment is None else segment.crc,
+            self.content,
             np.ascontiguousarray(self.died, "<i8").tobytes(),
         )
 
@@ -167,7 +170,8 @@ class Catalogue:
         try:
             found = catalogue.get("format")
             if found != str(FORMAT).encode():
-                raise InputError(f"{path.parent} has format {found!r}, this latewood reads {FORMAT}: upgrade latewood")
+                said = found.decode(errors="replace")
+                raise InputError(f"{path.parent} has format {said}, this latewood reads {FORMAT}: upgrade latewood")
         except BaseException:
             catalogue.close()
             raise
@@ -237,12 +241,13 @@ class Catalogue:
         segment, rows = commit.segment, head.rows
         if segment is not None:
             rows += segment.rows
-            values = (segment.number, segment.first_row, segment.rows, segment.seal.bytes, segment.seal.header_crc)
-            self.execute("INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?)", (*values, segment.crc))
+            described = (segment.number, segment.first_row, segment.rows, segment.seal.bytes, segment.seal.header_crc)
+            self.execute("INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?)", (*described, segment.crc))
         crc = commit.chained(head.crc)
         died = np.ascontiguousarray(commit.died, "<i8").tobytes()
         number = None if segment is None else segment.number
-        self.execute("INSERT INTO commits VALUES (?, ?, ?, ?)", (commit.generation, number, died, crc))
+        values = (commit.generation, number, commit.content, died, crc)
+        self.execute("INSERT INTO commits VALUES (?, ?, ?, ?, ?)", values)
         new = Head(commit.generation, rows, crc)
         self.put_head(new)
         return new
@@ -255,16 +260,23 @@ class Catalogue:
         """
         segments = {record.number: record for record in self._segments(after.rows)}
         found = self.execute(
-            "SELECT generation, segment, died, crc FROM commits "
+            "SELECT generation, segment, content, died, crc FROM commits "
             "WHERE generation > ? AND generation <= ? ORDER BY generation",
             (after.generation, upto.generation),
         )
         commits, crc, rows = [], after.crc, after.rows
-        for expected, (generation, number, died, stored) in enumerate(found, after.generation + 1):
+        for expected, (generation, number, content, died, stored) in enumerate(found, after.generation + 1):
             segment = segments.get(number)
-            if generation != expected or (number is not None and segment is None) or not isinstance(died, bytes):
+            if (
+                generation != expected
+                or (number is not None and segment is None)
+                or not _are(int, content)
+                or not _are(bytes, died)
+            ):
                 raise self.corrupt(f"commit {expected}")
-            commit = Commit(generation, segment, np.frombuffer(died, "<i8") if len(died) % 8 == 0 else _NONE, stored)
+            commit = Commit(
+                generation, segment, content, np.frombuffer(died, "<i8") if len(died) % 8 == 0 else _NONE, stored
+            )
             crc = commit.chained(crc)
             if crc != stored or (segment is not None and segment.first_row != rows):
                 raise self.corrupt(f"commit {expected}")
@@ -285,7 +297,7 @@ class Catalogue:
         )
         records = []
         for *values, crc in found:
-            if not all(isinstance(value, int) for value in values) or record_crc(*values) != crc:
+            if not _are(int, *values) or record_crc(*values) != crc:
                 raise self.corrupt(f"the record of segment {values[0]}")
             number, first, rows, length, header_crc = values
             records.append(SegmentRecord(number, first, rows, SegmentSeal(length, header_crc)))
@@ -306,6 +318,10 @@ _NONE = np.full(1, -1, np.int64)  # a row that nobody has, so that the checksum 
 
 
 _Look = tuple[int, int, bool]
+
+
+def _are(kind: type, *values: object) -> bool:
+    return all(isinstance(value, kind) for value in values)
 
 
 def _look(path: Path) -> _Look:

@@ -121,6 +121,7 @@ class Index:
         ids: Sequence[str],
         vectors: Mapping[str, MultiVectors],
         strings: Mapping[str, Sequence[str]],
+        content: int,
         record: Callable[[IntArray], None],
     ) -> Head:
         """Add N rows, and let the live rows that bear their ids die, in one commit.
@@ -129,6 +130,7 @@ class Index:
             ids: N ids, each once.
             vectors: columns of vectors of N rows.
             strings: further columns of strings of N rows.
+            content: checksum of what `record` will write, kept in the log.
             record: called inside the transaction with the N new row numbers, to write to the caller's own tables.
 
         Raises:
@@ -142,7 +144,7 @@ class Index:
         head = self._newest.head
         segment = SegmentRecord(number, head.rows, len(ids), seal)
         return self._append(
-            Commit(head.generation + 1, segment, np.unique(replaced[replaced >= 0])),
+            Commit(head.generation + 1, segment, content, np.unique(replaced[replaced >= 0])),
             lambda: record(np.arange(head.rows, head.rows + len(ids))),
         )
 
@@ -152,7 +154,7 @@ class Index:
         found = self.snapshot().find(ids)
         died = np.unique(found[found >= 0])
         if len(died):
-            self._append(Commit(self._newest.generation + 1, None, died), lambda: None)
+            self._append(Commit(self._newest.generation + 1, None, died=died), lambda: None)
         return len(died)
 
     def _append(self, commit: Commit, record: Callable[[], None]) -> Head:

@@ -15,7 +15,7 @@ import numpy as np
 
 from latewood import maxsim
 from latewood.errors import InputError, ShapeError
-from latewood.index import Catalogue, Index, IndexSnapshot, Space, WriteLock, disk_errors, flush_folder
+from latewood.index import Catalogue, Index, IndexSnapshot, Space, WriteLock, disk_errors, flush_folder, record_crc
 from latewood.index.live import CATALOGUE, LOCK, noted
 from latewood.stores.bm25 import ANALYZERS, Bm25, check_analyzer
 from latewood.stores.texts import TABLES, Record, Texts, content_digest, record_of
@@ -280,6 +280,7 @@ class EmbeddedStore:
             [record[0] for record in records],
             {TOKENS: tokens, DENSE: dense},
             {SOURCE_IDS: [record[1] for record in records]},
+            record_crc(*(record[-1] for record in records)),
             lambda rows: self._texts.write(rows, records),
         )
         return head.generation
