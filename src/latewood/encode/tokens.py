@@ -77,6 +77,8 @@ class WindowTokenizer:
 
         A lone surrogate is read as U+FFFD, one character for one, so that spans hold.
         """
+        if not texts:
+            return []
         encoded = self._tokenizer(
             [_LONE_SURROGATE.sub("\ufffd", prompt + text) for text in texts],
             add_special_tokens=False,
