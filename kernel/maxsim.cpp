@@ -107,20 +107,18 @@ class Ahead {
           std::int64_t token_bytes)
         : documents_(documents), rows_(rows), item_(begin), end_(end), token_bytes_(token_bytes) {}
 
-    // The next lines, in the memory of one document: where they begin, and how many of the wanted ones there are.
-    std::int64_t next(std::int64_t wanted, const char*& line) {
-        while (line_ >= stop_) {
-            if (item_ == end_) return 0;
+    // The next bytes to fetch; fewer of them are of use where a document ends.
+    const char* next(std::int64_t bytes) {
+        while (line_ >= stop_ && item_ < end_) {
             const std::int64_t document = rows_ != nullptr ? rows_[item_] : item_;
             const char* tokens = static_cast<const char*>(documents_.tokens);
             line_ = tokens + documents_.offsets[document] * token_bytes_;
             stop_ = tokens + documents_.offsets[document + 1] * token_bytes_;
             ++item_;
         }
-        line = line_;
-        const std::int64_t found = smaller(wanted, (stop_ - line_ + 63) / 64);
-        line_ += found * 64;
-        return found;
+        const char* line = line_;
+        line_ += smaller(bytes, stop_ - line_);
+        return line;
     }
 };
 
@@ -203,13 +201,8 @@ class Stream {
 
     void score(const std::int64_t* rows, std::int64_t begin, std::int64_t end, float* scores) {
         Ahead ahead(documents_, rows, begin, end, query_.dim * static_cast<std::int64_t>(sizeof(Token)));
-        const char* line;
-        for (std::int64_t wanted = block_lines(); wanted > 0;) {
-            const std::int64_t found = ahead.next(wanted, line);
-            if (found == 0) break;
-            for (std::int64_t i = 0; i < found; ++i) prefetch(line + 64 * i);
-            wanted -= found;
-        }
+        const char* start = ahead.next(block_bytes());
+        for (std::int64_t i = 0; i < block_bytes(); i += 64) prefetch(start + i);
         for (std::int64_t item = begin; item < end; ++item) {
             const std::int64_t document = rows != nullptr ? rows[item] : item;
             const std::int64_t first = documents_.offsets[document], last = documents_.offsets[document + 1];
@@ -240,14 +233,15 @@ class Stream {
     }
 
   private:
-    std::int64_t block_lines() const {
-        return block_rows_ * query_.dim * static_cast<std::int64_t>(sizeof(Token)) / 64 + 1;
+    // Of a block where it is stored.
+    std::int64_t block_bytes() const {
+        return block_rows_ * query_.dim * static_cast<std::int64_t>(sizeof(Token));
     }
 
     // A group's tile before it knows its rows: similarities go to `spill_`, nothing is fetched ahead.
     Work<Tile> work_of(const Element* packed, int registers, int step) const {
         return {packed,  nullptr, width_, strides_of<Tile>(query_.dim, registers, step), nullptr, nullptr, spill_,
-                slots_, nullptr, 0};
+                slots_, static_cast<const char*>(documents_.tokens), 0};
     }
 
     void fill_nothing(float* best) const {
@@ -271,34 +265,41 @@ class Stream {
                 contiguous = sources_[i] == sources_[0] + spans_[i].begin * query_.dim;
             if (contiguous) return sources_[0];
         }
-        for (int i = 0; i < span_count_; ++i)
-            for (int r = spans_[i].begin; r < spans_[i].end; ++r)
-                convert(sources_[i] + (r - spans_[i].begin) * query_.dim, rows_ + r * width_);
+        for (int i = 0; i < span_count_; ++i) {
+            const Span& span = spans_[i];
+            if (width_ == query_.dim) {
+                convert(sources_[i], rows_ + span.begin * width_, (span.end - span.begin) * width_);
+            } else {
+                for (int r = span.begin; r < span.end; ++r)
+                    convert(sources_[i] + (r - span.begin) * query_.dim, rows_ + r * width_, query_.dim);
+            }
+        }
         return rows_;
     }
 
-    void convert(const Token* from, Element* to) const {
+    void convert(const Token* from, Element* to, std::int64_t count) const {
         if constexpr (kFormat == Format::float32)
-            __builtin_memcpy(to, from, static_cast<std::size_t>(query_.dim) * sizeof(float));
+            __builtin_memcpy(to, from, static_cast<std::size_t>(count) * sizeof(float));
         else
-            widen(from, to, query_.dim);
+            widen(from, to, count);
     }
 
     // Scores one block: every group of queries against every tile of rows, then the documents that end here.
     void join_block(Ahead& ahead, float* scores) {
-        const std::int64_t lines = block_lines() / tiles_per_block_ + 1;
+        const std::int64_t bytes = block_bytes() / tiles_per_block_;
         const Element* rows = gather();
         const Element* packed = packed_;
         std::int64_t slot = 0;
         for_each_group(query_.count, [&](int registers, int step, std::int64_t, std::int64_t) {
             const Shape<Tile> shape = shape_of<Tile>(registers, step);
             Work<Tile> work = work_of(packed, registers, step);
+            work.ahead_move = smaller(64, bytes / (work.strides * shape.fetches) + 1);
             int span = 0;
             for (int r = 0; r < filled_; r += shape.rows) {
                 while (spans_[span].end <= r) ++span;
                 work.rows = rows + r * width_;
                 work.row_scales = row_scales_ + r;
-                work.ahead_lines = ahead.next(lines, work.ahead);
+                work.ahead = ahead.next(bytes);
                 const bool whole = spans_[span].end >= r + shape.rows;
                 work.best = whole ? best_ + span * slots_ + slot : nullptr;
                 shape.run(work);

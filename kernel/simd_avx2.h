@@ -101,12 +101,14 @@ struct IntTile {
 
 inline void widen(const std::uint16_t* from, float* to, std::int64_t n) {
     std::int64_t i = 0;
+#pragma GCC unroll 4
     for (; i + 8 <= n; i += 8)
         _mm256_storeu_ps(to + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i))));
     for (; i < n; ++i) to[i] = _cvtsh_ss(from[i]);
 }
 inline void widen(const std::int8_t* from, std::int16_t* to, std::int64_t n) {
     std::int64_t i = 0;
+#pragma GCC unroll 4
     for (; i + 16 <= n; i += 16)
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i),
                             _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i))));

@@ -65,9 +65,14 @@ struct Work {
     float* best;                          // [C * kLanes]: the tile's maxima are joined to it. Or null, and
     float* out;                           // [rows of the tile, C * kLanes]: the similarities are stored here,
     std::ptrdiff_t out_pitch;             // so many floats from row to row
-    const char* ahead;                    // cache lines to fetch meanwhile, spread over the strides: a burst of them
-    std::int64_t ahead_lines;             // would keep the tile's own loads waiting
+    const char* ahead;                    // memory to fetch meanwhile, kFetches<C, Step> times per stride,
+    std::ptrdiff_t ahead_move;            // so many bytes further each time
 };
+
+// How often a stride reaches ahead. Spread out, for a burst of fetches would keep the tile's own loads waiting, and often
+// enough that even float32 rows are all fetched when no other group does its part: R / 4 lines in four steps.
+template <int C, int Step>
+constexpr int kFetches = kStride<Step> < 4 ? 1 : C == 1 ? 3 : C == 2 ? 2 : 1;
 
 // R document rows against the C registers of a group.
 template <class Tile, int C, int R, int Step>
@@ -89,7 +94,6 @@ void tile(const Work<Tile>& work) {
 #pragma GCC unroll 4
     for (int b = 0; b < kBases; ++b) bases[b] = work.rows + 3 * b * pitch;
     const char* ahead = work.ahead;
-    const std::int64_t lines = (work.ahead_lines + work.strides - 1) / work.strides;
 
     for (std::int64_t stride = work.strides; stride > 0; --stride) {
 #pragma GCC unroll 4
@@ -103,6 +107,10 @@ void tile(const Work<Tile>& work) {
 #pragma GCC unroll 4
                 for (int c = 0; c < C; ++c) Tile::add(sums[r][c], q[c], d);
             }
+            if (u < kFetches<C, Step>) {
+                prefetch(ahead);
+                ahead += work.ahead_move;
+            }
         }
         query += kStride<Step> * C * kVector;
 #pragma GCC unroll 4
@@ -110,7 +118,6 @@ void tile(const Work<Tile>& work) {
             bases[b] += kStride<Step> * kMove;
             LATEWOOD_KEEP(bases[b]);
         }
-        for (std::int64_t line = lines; line > 0; --line, ahead += 64) prefetch(ahead);
     }
 
 #pragma GCC unroll 4
@@ -134,11 +141,13 @@ struct Shape {
     void (*run)(const Work<Tile>&);
     int rows;    // R
     int stride;  // dimensions in a stride
+    int fetches;
 };
 
 template <class Tile, int C, int Step>
 constexpr Shape<Tile> shape() {
-    return {tile<Tile, C, kAccumulators / C, Step>, kAccumulators / C, kStride<Step> * Step * Tile::kPerLane};
+    return {tile<Tile, C, kAccumulators / C, Step>, kAccumulators / C, kStride<Step> * Step * Tile::kPerLane,
+            kFetches<C, Step>};
 }
 
 template <class Tile>
