@@ -13,6 +13,9 @@ from latewood.evaluate.examples import Example, Examples, pick
 from latewood.evaluate.grouping import Grouping, join
 from latewood.evaluate.latency import Latency, Percentiles, StageLatency, latency
 from latewood.evaluate.metrics import DEFAULT_METRICS, measure, parse_metrics, pool_recall
+from latewood.evaluate.results import Note, Verdict
+from latewood.evaluate.runs import Run, read_run, write_run
+from latewood.evaluate.significance import Significance, holm, permutation_p
 from latewood.evaluate.table import Table, tables
 
 __all__ = [
@@ -27,24 +30,32 @@ __all__ = [
     "Judged",
     "Latency",
     "LeftOut",
+    "Note",
     "Percentiles",
     "Qrels",
     "Queries",
+    "Run",
+    "Significance",
     "StageLatency",
     "System",
     "SystemResult",
     "Table",
+    "Verdict",
     "compare",
     "difference",
+    "holm",
     "interval",
     "join",
     "latency",
     "measure",
     "parse_metrics",
+    "permutation_p",
     "pick",
     "pool_recall",
     "read_qrels",
     "read_queries",
+    "read_run",
     "select",
     "tables",
+    "write_run",
 ]

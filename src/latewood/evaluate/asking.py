@@ -15,6 +15,7 @@ from time import perf_counter
 
 from latewood.errors import CorruptionError, InputError
 from latewood.evaluate.grouping import Grouping
+from latewood.evaluate.runs import Run
 from latewood.protocols import Retriever
 from latewood.types import Ranking, StageTiming
 
@@ -28,12 +29,17 @@ class System:
     Args:
         name: the pipeline as the user typed it.
         retriever: its `rank(query, k)` is called once per query, and again only to look deeper (see `ask_all`).
+            A Run isn't asked: it has its rankings already, and no times.
         pool: how many candidates its last stage is given; 0 where it searches everything, or where nobody knows.
+        corpus: passage id → source id of what it searches; None for the corpus that `compare` is given.
+        explain: as the retriever's `rank`, with texts, and with what matched where it can say so. Reports show it.
     """
 
     name: str
-    retriever: Retriever
+    retriever: Retriever | Run
     pool: int = 0
+    corpus: Mapping[str, str] | None = None
+    explain: Callable[[str, int], Ranking] | None = None
 
     def depth(self, cutoff: int) -> int:
         """Results to ask for: as many as the metrics look at, or the whole pool."""
@@ -47,13 +53,15 @@ class Answer:
     Args:
         ids: judged units (passages or sources), best first, each once.
         pool: those that the last stage chose from.
-        timings: as the ranking gave them; one stage "rank" with the wall time where it gave none.
+        scores: one per id, of its best passage.
+        timings: as the ranking gave them; one stage "rank" with the wall time where it gave none; none for a Run.
         exact: no approximate step took part.
         unscored: passages that could not be scored.
         cut: query tokens beyond the model's limit.
     """
 
     ids: tuple[str, ...]
+    scores: tuple[float, ...]
     pool: tuple[str, ...]
     timings: tuple[StageTiming, ...]
     exact: bool
@@ -113,7 +121,8 @@ def ask_all(
         CorruptionError: at once: stored data can't be trusted, so no figure can.
         Exception: what a system raises, if it raises on every query of the warm-up, or on every query.
     """
-    _ask_in_turns(systems, dict(islice(queries.items(), warmup)), grouping, cutoff, None)
+    live = [system for system in systems if not isinstance(system.retriever, Run)]
+    _ask_in_turns(live, dict(islice(queries.items(), warmup)), grouping, cutoff, None)
     return _ask_in_turns(systems, queries, grouping, cutoff, progress)
 
 
@@ -130,7 +139,7 @@ def _ask_in_turns(
             at = (turn + place) % len(systems)
             # A foreign system may raise anything. One bad query must not end the comparison, nor go unseen.
             try:
-                answers[at].answered[query_id] = _answer(systems[at], text, grouping, cutoff)
+                answers[at].answered[query_id] = _answer(systems[at], query_id, text, grouping, cutoff)
             except CorruptionError:
                 raise
             except Exception as err:
@@ -143,20 +152,23 @@ def _ask_in_turns(
     return answers
 
 
-def _answer(system: System, text: str, grouping: Grouping, cutoff: int) -> Answer:
+def _answer(system: System, query_id: str, text: str, grouping: Grouping, cutoff: int) -> Answer:
+    if isinstance(system.retriever, Run):
+        return _recorded(system.retriever, query_id, grouping)
     k = system.depth(cutoff)
-    most = system.pool or len(grouping.sources)
+    most = system.pool or len(grouping.sources if system.corpus is None else system.corpus)
     started = perf_counter()
     ranking = system.retriever.rank(text, k)
     wall = (perf_counter() - started) * 1e3
     timings = ranking.timings or (StageTiming("rank", wall, len(ranking.hits)),)
-    ids = _units(system, ranking, grouping)
-    while len(ids) < cutoff and len(ranking.hits) >= k and k < most:
+    best = _units(system, ranking, grouping)
+    while len(best) < cutoff and len(ranking.hits) >= k and k < most:
         k *= 2
         ranking = system.retriever.rank(text, k)
-        ids = _units(system, ranking, grouping)
+        best = _units(system, ranking, grouping)
     return Answer(
-        ids=ids,
+        ids=tuple(best),
+        scores=tuple(best.values()),
         pool=grouping.collapse(ranking.pool),
         timings=timings,
         exact=ranking.exact,
@@ -165,7 +177,14 @@ def _answer(system: System, text: str, grouping: Grouping, cutoff: int) -> Answe
     )
 
 
-def _units(system: System, ranking: Ranking, grouping: Grouping) -> tuple[str, ...]:
+def _recorded(run: Run, query_id: str, grouping: Grouping) -> Answer:
+    """What a run has for a query. All of it is the pool: what a reranker over this system would be given."""
+    best = _best_of_each(run.rankings.get(query_id, ()), run.scores.get(query_id, ()), grouping)
+    return Answer(tuple(best), tuple(best.values()), pool=tuple(best), timings=(), exact=True, unscored=0, cut=0)
+
+
+def _units(system: System, ranking: Ranking, grouping: Grouping) -> dict[str, float]:
+    """Judged unit → score of its best passage, best first."""
     ids = [hit.id for hit in ranking.hits]
     if len(set(ids)) != len(ids):
         twice = next(found for i, found in enumerate(ids) if found in ids[:i])
@@ -173,4 +192,11 @@ def _units(system: System, ranking: Ranking, grouping: Grouping) -> tuple[str, .
     for hit in ranking.hits:
         if not math.isfinite(hit.score):
             raise InputError(f"'{system.name}' gave {hit.id!r} the score {hit.score}; expected finite scores")
-    return grouping.collapse(ids)
+    return _best_of_each(ids, [hit.score for hit in ranking.hits], grouping)
+
+
+def _best_of_each(ids: Sequence[str], scores: Sequence[float], grouping: Grouping) -> dict[str, float]:
+    best: dict[str, float] = {}
+    for passage_id, score in zip(ids, scores, strict=True):
+        best.setdefault(grouping.unit(passage_id), score)
+    return best

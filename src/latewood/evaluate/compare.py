@@ -1,21 +1,35 @@
-"""Several pipelines, one set of labelled questions, one table: which finds more, is it luck, what does it cost.
+"""Several systems, one set of labelled questions, one table: which finds more, is it luck, what does it cost.
 
-judged systems → asking → metrics, pool recall, latency → differences against the first → Comparison
+judged systems → asking → metrics, pool recall, latency → differences against the first → tests → notes, verdict
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
-from latewood.errors import UsageError
-from latewood.evaluate.asking import Answers, Failure, System, ask_all
-from latewood.evaluate.bootstrap import RESAMPLES, Difference, Interval, difference, interval, load_bootstrap
+from latewood.errors import InputError, UsageError
+from latewood.evaluate import guards
+from latewood.evaluate.asking import Answers, System, ask_all
+from latewood.evaluate.bootstrap import RESAMPLES, Difference, difference, interval, load_bootstrap
 from latewood.evaluate.data import Judged, Qrels, Queries, select
-from latewood.evaluate.grouping import Grouping, join
-from latewood.evaluate.latency import Latency, Percentiles, latency
-from latewood.evaluate.metrics import DEFAULT_METRICS, Metric, PerQuery, measure, parse_metrics, pool_recall
+from latewood.evaluate.grouping import Grouping, join_all
+from latewood.evaluate.latency import latency
+from latewood.evaluate.metrics import (
+    DEFAULT_METRICS,
+    Metric,
+    PerQuery,
+    judged_share,
+    mean,
+    measure,
+    parse_metrics,
+    pool_recall,
+    recall_curve,
+)
+from latewood.evaluate.results import Comparison, SystemResult
+from latewood.evaluate.runs import Run
+from latewood.evaluate.significance import Significance, detectable, holm, permutation_p
+from latewood.evaluate.verdict import decide
 
 __all__ = ["Comparison", "SystemResult", "compare"]
 
@@ -23,107 +37,11 @@ WARMUP = 3
 """Queries asked beforehand: the first ones of a process pay for what is loaded once."""
 
 
-@dataclass(frozen=True, slots=True)
-class SystemResult:
-    """One pipeline, judged.
-
-    Args:
-        pipeline: its name as given.
-        metrics: metric → mean over all judged queries.
-        intervals: metric → 95 % interval of that mean.
-        per_query: metric → query id → value, for all judged queries.
-        rankings: query id → judged units, best first; empty where the query failed.
-        pools: query id → judged units that the last stage chose from.
-        pool_recall: mean share of the positives that are in the pool.
-        latency: over the queries that it answered.
-        difference: metric → against the first pipeline; None for the first.
-        exact: no approximate step took part in any query.
-        unscored: passages that could not be scored, at most of any query.
-        cut: queries with tokens beyond the model's limit.
-        failed: queries that it could not answer; each counts as 0.
-    """
-
-    pipeline: str
-    metrics: Mapping[str, float]
-    intervals: Mapping[str, Interval]
-    per_query: PerQuery
-    rankings: Mapping[str, tuple[str, ...]]
-    pools: Mapping[str, tuple[str, ...]]
-    pool_recall: float
-    latency: Latency
-    difference: Mapping[str, Difference] | None
-    exact: bool
-    unscored: int
-    cut: int
-    failed: tuple[Failure, ...]
-
-    @property
-    def pool_size(self) -> int:
-        """The largest pool of any query. Reordering can't move a recall whose cut-off is at least this."""
-        return max((len(pool) for pool in self.pools.values()), default=0)
-
-    @property
-    def reranked(self) -> bool:
-        """Whether a last stage chose from the pool of another, and changed its order for some query."""
-        return any(self.rankings[query_id] != pool for query_id, pool in self.pools.items())
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """The judgement over several pipelines.
-
-    Args:
-        results: one per system, in their order; the first is the baseline.
-        judged: the queries and judgements that the figures are made of, and the counts of those left out.
-        grouping: what the judgements name.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
-    """
-
-    results: tuple[SystemResult, ...]
-    judged: Judged
-    grouping: Grouping
-    resamples: int
-    seed: int
-
-    def __getitem__(self, pipeline: str) -> SystemResult:
-        """The result of a pipeline by its name.
-
-        Raises:
-            UsageError: no such pipeline was compared.
-        """
-        for result in self.results:
-            if result.pipeline == pipeline:
-                return result
-        names = ", ".join(f"'{result.pipeline}'" for result in self.results)
-        raise UsageError(f"'{pipeline}' was not compared; compared were {names}")
-
-    @property
-    def failed(self) -> int:
-        """Queries that failed, over all pipelines. A command that sees one must not exit with 0."""
-        return sum(len(result.failed) for result in self.results)
-
-    def to_json(self) -> dict[str, Any]:
-        """What `latewood compare --json` prints; every key is described in docs/json.md."""
-        left_out = self.judged.left_out
-        return {
-            "schema": 1,
-            "pipelines": [_result_json(result, len(self.judged)) for result in self.results],
-            "group": {"by": self.grouping.by, "judged": self.grouping.judged, "found": self.grouping.found},
-            "left_out": {
-                "unjudged": left_out.unjudged,
-                "no_positive": left_out.no_positive,
-                "no_text": left_out.no_text,
-            },
-            "bootstrap": {"resamples": self.resamples, "seed": self.seed, "confidence": 0.95, "method": "BCa"},
-        }
-
-
 def compare(
     systems: Sequence[System],
     queries: Queries,
     qrels: Qrels,
-    corpus: Mapping[str, str],
+    corpus: Mapping[str, str] | None,
     *,
     metrics: Sequence[str] = DEFAULT_METRICS,
     group: str = "auto",
@@ -135,111 +53,164 @@ def compare(
     """Judge several systems by the same questions, each against the first.
 
     Args:
-        systems: one or more, with different names.
+        systems: one or more, with different names; pipelines, runs, or anything that ranks.
         queries: query id → text.
         qrels: query id → document id → grade.
-        corpus: passage id → source id of everything that can be found.
-        metrics: ir-measures names. Systems are asked for as many results as the largest cut-off, or as their pool.
+        corpus: passage id → source id of everything that can be found by systems without a corpus of their own;
+            None where nobody knows, as with runs alone.
+        metrics: ir-measures names; the first is the one that the verdict is about. Systems are asked for as many
+            results as the largest cut-off, or as their pool.
         group: what the qrels name: "passage", "source", or "auto" to find out.
         warmup: queries asked of every system beforehand, without a record.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        resamples: of the bootstrap, and of the permutation tests.
+        seed: of both.
         progress: called with 1 for every query that a system has answered: len(systems) × judged queries in all.
 
     Raises:
         UsageError: no system, two of one name, a metric that isn't known.
-        InputError: queries and qrels that don't belong together, or qrels of another corpus.
+        InputError: queries, qrels, runs or a corpus that don't belong together.
         MissingExtra: ir-measures or SciPy isn't installed.
         CorruptionError: a system read stored data that is not what was written.
         Exception: what a system raises, if it raises on every query. Single queries that fail are in the result.
     """
-    names = [system.name for system in systems]
+    _check_names([system.name for system in systems])
+    measures = parse_metrics(metrics)
+    load_bootstrap()
+    judged = select(queries, qrels)
+    grouping = join_all(judged, _corpora(systems, corpus), group)
+    _check_runs(systems, judged, grouping)
+    cutoff = max(metric.cutoff for metric in measures)
+    answers = ask_all(systems, judged.queries, grouping, cutoff, warmup=warmup, progress=progress)
+    results = [
+        _judge(system, given, judged, grouping, measures, cutoff)
+        for system, given in zip(systems, answers, strict=True)
+    ]
+    results = _add_intervals(results, resamples=resamples, seed=seed)
+    results = _add_significance(results, resamples=resamples, seed=seed)
+    comparison = Comparison(tuple(results), judged, grouping, resamples, seed, cutoff)
+    comparison = replace(comparison, notes=guards.notes(comparison))
+    return replace(comparison, verdict=decide(comparison))
+
+
+def _check_names(names: Sequence[str]) -> None:
     if not names:
         raise UsageError("nothing to compare: give at least one pipeline")
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"'{twice}' was given twice: give each pipeline once")
-    measures = parse_metrics(metrics)
-    load_bootstrap()
-    judged = select(queries, qrels)
-    grouping = join(judged, corpus, group)
-    cutoff = max(metric.cutoff for metric in measures)
-    answers = ask_all(systems, judged.queries, grouping, cutoff, warmup=warmup, progress=progress)
-    results: list[SystemResult] = []
-    for system, given in zip(systems, answers, strict=True):
-        baseline = results[0].per_query if results else None
-        results.append(_judge(system, given, judged, measures, baseline, resamples=resamples, seed=seed))
-    return Comparison(tuple(results), judged, grouping, resamples, seed)
+
+
+def _corpora(systems: Sequence[System], corpus: Mapping[str, str] | None) -> list[Mapping[str, str]]:
+    """Every corpus that some system searches, each once."""
+    given = [corpus, *(system.corpus for system in systems)]
+    return list({id(of): of for of in given if of is not None}.values())
+
+
+def _check_runs(systems: Sequence[System], judged: Judged, grouping: Grouping) -> None:
+    """Find out before the first question that a run belongs to other questions, or to another corpus."""
+    common, names = set(judged.queries), []
+    known = grouping.has(grouping.sources) | set(grouping.sources)
+    if not grouping.known:
+        known = {document for grades in judged.qrels.values() for document in grades}
+    for system in systems:
+        if not isinstance(system.retriever, Run):
+            continue
+        run = system.retriever
+        answered = {query_id for query_id, ids in run.rankings.items() if ids}
+        if not answered & set(judged.queries):
+            raise InputError(
+                f"run '{system.name}' has none of the {len(judged)} judged queries (it names "
+                f"{next(iter(run.rankings), 'nothing')!r}, the queries are such as {next(iter(judged.queries))!r}): "
+                f"give a run of these queries"
+            )
+        names.append(f"'{system.name}'")
+        common &= answered
+        if not common:
+            raise InputError(f"the runs {', '.join(names)} have no judged query in common: nothing can be compared")
+        if run.documents.isdisjoint(known):
+            here = "the corpus" if grouping.known else "the judgements"
+            raise InputError(
+                f"run '{system.name}' names no document of {here} (it has {next(iter(run.documents))!r}, "
+                f"{here} has {min(known)!r}): give a run over the same documents"
+            )
 
 
 def _judge(
-    system: System,
-    answers: Answers,
-    judged: Judged,
-    metrics: Sequence[Metric],
-    baseline: PerQuery | None,
-    *,
-    resamples: int,
-    seed: int,
+    system: System, answers: Answers, judged: Judged, grouping: Grouping, metrics: Sequence[Metric], cutoff: int
 ) -> SystemResult:
-    answered = answers.answered
+    """Everything but intervals and what needs the other systems."""
+    answered, run = answers.answered, system.retriever if isinstance(system.retriever, Run) else None
     rankings = {query_id: answered[query_id].ids if query_id in answered else () for query_id in judged.queries}
     pools = {query_id: answered[query_id].pool if query_id in answered else () for query_id in judged.queries}
     per_query = measure(judged, rankings, metrics)
-    values = {name: list(of.values()) for name, of in per_query.items()}
-    against = None
-    if baseline is not None:
-        against = {
-            name: difference(of, list(baseline[name].values()), resamples=resamples, seed=seed)
-            for name, of in values.items()
-        }
     return SystemResult(
         pipeline=system.name,
-        metrics={name: sum(of) / len(of) for name, of in values.items()},
-        intervals={name: interval(of, resamples=resamples, seed=seed) for name, of in values.items()},
+        metrics={name: mean(of) for name, of in per_query.items()},
+        intervals={},
         per_query=per_query,
         rankings=rankings,
+        scores={query_id: answered[query_id].scores if query_id in answered else () for query_id in judged.queries},
         pools=pools,
-        pool_recall=sum(pool_recall(judged, pools).values()) / len(judged),
-        latency=latency([answer.timings for answer in answered.values()]),
-        difference=against,
-        exact=all(answer.exact for answer in answered.values()),
+        pool_recall=mean(pool_recall(judged, pools)),
+        recall_curve=recall_curve(judged, rankings, cutoff),
+        judged_share=judged_share(judged, rankings),
+        latency=None if run else latency([answer.timings for answer in answered.values()]),
+        difference=None,
+        exact=None if run else all(answer.exact for answer in answered.values()),
         unscored=max((answer.unscored for answer in answered.values()), default=0),
         cut=sum(answer.cut > 0 for answer in answered.values()),
         failed=tuple(answers.failed),
+        empty=sum(not answer.ids for answer in answered.values()),
+        absent=_absent(system, judged, grouping),
+        strange=len(run.documents - set(grouping.sources) - set(grouping.sources.values()))
+        if run and grouping.known
+        else 0,
+        ties_by=run.ties_by if run else "id",
     )
 
 
-def _result_json(result: SystemResult, queries: int) -> dict[str, Any]:
-    return {
-        "pipeline": result.pipeline,
-        "metrics": dict(result.metrics),
-        "pool_recall": result.pool_recall,
-        "latency_ms": {"encode": _milliseconds(result.latency.encode), "search": _milliseconds(result.latency.search)},
-        "queries": queries,
-        "intervals": {name: [of.low, of.high] for name, of in result.intervals.items()},
-        "difference": None if result.difference is None else {n: _change(d) for n, d in result.difference.items()},
-        "pool_size": result.pool_size,
-        "stages": [
-            {"stage": part.stage, **_milliseconds(part.ms), "candidates": part.candidates}
-            for part in result.latency.stages
-        ],
-        "exact": result.exact,
-        "unscored": result.unscored,
-        "queries_cut": result.cut,
-        "failed": [{"query": failure.query_id, "error": failure.error} for failure in result.failed],
-    }
+def _absent(system: System, judged: Judged, grouping: Grouping) -> int:
+    if system.corpus is None:
+        return grouping.judged - grouping.found
+    wanted = set().union(*(judged.positives(query_id) for query_id in judged.queries))
+    return len(wanted - grouping.has(system.corpus))
 
 
-def _milliseconds(of: Percentiles) -> dict[str, float]:
-    return {"p50": round(of.p50, 4), "p95": round(of.p95, 4)}
+def _add_intervals(results: Sequence[SystemResult], *, resamples: int, seed: int) -> list[SystemResult]:
+    def difference_of(result: SystemResult) -> dict[str, Difference]:
+        return {
+            name: difference(mine, before, resamples=resamples, seed=seed)
+            for name, mine, before in _paired(result, results[0])
+        }
+
+    return [
+        replace(
+            result,
+            intervals={
+                name: interval(list(of.values()), resamples=resamples, seed=seed)
+                for name, of in result.per_query.items()
+            },
+            difference=difference_of(result) if place else None,
+        )
+        for place, result in enumerate(results)
+    ]
 
 
-def _change(of: Difference) -> dict[str, Any]:
-    return {
-        "mean": of.mean,
-        "interval": [of.interval.low, of.interval.high],
-        "wins": of.wins,
-        "losses": of.losses,
-        "ties": of.ties,
-    }
+def _add_significance(results: Sequence[SystemResult], *, resamples: int, seed: int) -> list[SystemResult]:
+    """Test every metric of every system against the first, and correct for the number of all these tests."""
+    tests = [
+        (result.pipeline, name, permutation_p(mine, before, resamples=resamples, seed=seed), detectable(mine, before))
+        for result in results[1:]
+        for name, mine, before in _paired(result, results[0])
+    ]
+    corrected = holm([p for _, _, p, _ in tests])
+    worth: dict[str, dict[str, Significance]] = {}
+    for (pipeline, name, p, smallest), p_holm in zip(tests, corrected, strict=True):
+        worth.setdefault(pipeline, {})[name] = Significance(p, p_holm, smallest)
+    return [replace(result, significance=worth.get(result.pipeline)) for result in results]
+
+
+def _paired(result: SystemResult, baseline: SystemResult) -> list[tuple[str, list[float], list[float]]]:
+    """Metric, values of one system, values of the other, query by query."""
+    per_query: PerQuery = baseline.per_query
+    return [(name, list(of.values()), list(per_query[name].values())) for name, of in result.per_query.items()]

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from latewood.errors import InputError, StorageError
 
-__all__ = ["Judged", "LeftOut", "Qrels", "Queries", "read_qrels", "read_queries", "select"]
+__all__ = ["Judged", "LeftOut", "Qrels", "Queries", "lines_of", "read_qrels", "read_queries", "select"]
 
 Queries = Mapping[str, str]
 """Query id → its text."""
@@ -89,7 +89,7 @@ def read_queries(path: str | os.PathLike[str]) -> dict[str, str]:
     name = os.fspath(path)
     queries: dict[str, str] = {}
     seen: dict[str, int] = {}
-    for number, line in _lines(name):
+    for number, line in lines_of(name):
         where = f"{name}:{number}"
         query_id, text = _query(line, where)
         if query_id in seen:
@@ -118,7 +118,7 @@ def read_qrels(path: str | os.PathLike[str]) -> dict[str, dict[str, int]]:
     name = os.fspath(path)
     qrels: dict[str, dict[str, int]] = {}
     layout: _Layout | None = None
-    for position, (number, line) in enumerate(_lines(name)):
+    for position, (number, line) in enumerate(lines_of(name)):
         where = f"{name}:{number}"
         layout = layout or _layout(line, where)
         fields = _fields(line, layout, where)
@@ -168,8 +168,13 @@ def select(queries: Queries, qrels: Qrels) -> Judged:
     )
 
 
-def _lines(name: str) -> Iterator[tuple[int, str]]:
-    """Lines that are not blank, with their numbers from 1."""
+def lines_of(name: str) -> Iterator[tuple[int, str]]:
+    """Lines of a UTF-8 file that are not blank, with their numbers from 1.
+
+    Raises:
+        InputError: not a file, or not UTF-8; names the line.
+        StorageError: the operating system refuses to read it.
+    """
     try:
         with Path(name).open("rb") as file:
             for number, raw in enumerate(file, start=1):

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from latewood.evaluate.compare import Comparison
+from latewood.evaluate.results import Comparison
 
 __all__ = ["Example", "Examples", "pick"]
 

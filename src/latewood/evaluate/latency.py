@@ -44,12 +44,14 @@ class Latency:
     Args:
         encode: turning the query into vectors; 0 for a pipeline that needs none.
         search: all other stages, added up within each query.
+        total: all stages, added up within each query.
         stages: each apart, in the order that they ran.
         queries: how many were timed.
     """
 
     encode: Percentiles
     search: Percentiles
+    total: Percentiles
     stages: tuple[StageLatency, ...]
     queries: int
 
@@ -72,6 +74,7 @@ def latency(timings: Sequence[Sequence[StageTiming]]) -> Latency:
     return Latency(
         encode=_percentiles(encode),
         search=_percentiles(search),
+        total=_percentiles([sum(both) for both in zip(encode, search, strict=True)]),
         stages=tuple(
             StageLatency(
                 name, _percentiles([stage.ms for stage in of]), int(np.median([stage.candidates for stage in of]))

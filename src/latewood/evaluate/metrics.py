@@ -9,9 +9,27 @@ from typing import Any
 from latewood.errors import MissingExtra, UsageError
 from latewood.evaluate.data import Judged
 
-__all__ = ["DEFAULT_METRICS", "Metric", "PerQuery", "measure", "parse_metrics", "pool_recall"]
+__all__ = [
+    "CURVE",
+    "DEFAULT_METRICS",
+    "JUDGED_AT",
+    "Metric",
+    "PerQuery",
+    "judged_share",
+    "mean",
+    "measure",
+    "parse_metrics",
+    "pool_recall",
+    "recall_curve",
+]
 
 DEFAULT_METRICS = ("R@5", "R@10", "R@50", "nDCG@10", "Success@5")
+
+CURVE = (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 500, 1000)
+"""The depths of a recall curve, as far as systems were asked."""
+
+JUDGED_AT = (5, 10)
+"""How far down Judged@k looks: what a reader or a prompt is shown."""
 
 UNBOUNDED_DEPTH = 1000
 """How deep a metric without a cut-off looks, such as AP: the depth of TREC's runs."""
@@ -98,6 +116,43 @@ def measure(judged: Judged, rankings: Mapping[str, Sequence[str]], metrics: Sequ
     for result in ir_measures.iter_calc([metric.measure for metric in metrics], qrels, run):
         values[str(result.measure)][result.query_id] = float(result.value)
     return values
+
+
+def mean(per_query: Mapping[str, float]) -> float:
+    """The mean over all queries, of which there is at least one."""
+    return sum(per_query.values()) / len(per_query)
+
+
+def recall_curve(judged: Judged, rankings: Mapping[str, Sequence[str]], cutoff: int) -> dict[int, float]:
+    """Mean R@k for rising k, up to the depth that systems were asked for.
+
+    Args:
+        judged: the judged queries.
+        rankings: as for `measure`.
+        cutoff: that depth; the last k.
+
+    Returns:
+        k → mean share of a query's positives among its first k.
+    """
+    depths = [k for k in CURVE if k < cutoff] + [cutoff]
+    values = measure(judged, rankings, parse_metrics([f"R@{k}" for k in depths]))
+    return {k: mean(values[f"R@{k}"]) for k in depths}
+
+
+def judged_share(judged: Judged, rankings: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """Mean Judged@k: the share of what is shown that anybody looked at when the judgements were made.
+
+    What nobody looked at counts as no answer, so figures of systems with different shares are not on one scale.
+
+    Args:
+        judged: the judged queries.
+        rankings: as for `measure`.
+
+    Returns:
+        "Judged@5" and "Judged@10" → mean share. A ranking of fewer than k results is judged by what it has.
+    """
+    metrics = parse_metrics([f"Judged@{k}" for k in JUDGED_AT])
+    return {name: mean(values) for name, values in measure(judged, rankings, metrics).items()}
 
 
 def pool_recall(judged: Judged, pools: Mapping[str, Sequence[str]]) -> dict[str, float]:
