@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from latewood.index.catalogue import Catalogue, record_crc
-from latewood.index.disk import disk_errors, flush_folder
+from latewood.index.disk import disk_errors, file_bytes, flush_folder
 from latewood.index.live import Index
 from latewood.index.lock import WriteLock
 from latewood.index.ranking import best
@@ -17,6 +17,7 @@ __all__ = [
     "WriteLock",
     "best",
     "disk_errors",
+    "file_bytes",
     "flush_folder",
     "record_crc",
 ]

@@ -265,26 +265,24 @@ class Catalogue:
             (after.generation, upto.generation),
         )
         commits, crc, rows = [], after.crc, after.rows
-        for expected, (generation, number, content, died, stored) in enumerate(found, after.generation + 1):
-            segment = segments.get(number)
-            if (
-                generation != expected
-                or (number is not None and segment is None)
-                or not _are(int, content)
-                or not _are(bytes, died)
-            ):
-                raise self.corrupt(f"commit {expected}")
-            commit = Commit(
-                generation, segment, content, np.frombuffer(died, "<i8") if len(died) % 8 == 0 else _NONE, stored
-            )
+        for expected, row in enumerate(found, after.generation + 1):
+            commit = self._commit(expected, row, segments)
             crc = commit.chained(crc)
-            if crc != stored or (segment is not None and segment.first_row != rows):
+            if crc != commit.crc or (commit.segment is not None and commit.segment.first_row != rows):
                 raise self.corrupt(f"commit {expected}")
-            rows += 0 if segment is None else segment.rows
+            rows += 0 if commit.segment is None else commit.segment.rows
             commits.append(commit)
-        if crc != upto.crc or rows != upto.rows or len(commits) != upto.generation - after.generation:
+        if (len(commits), crc, rows) != (upto.generation - after.generation, upto.crc, upto.rows):
             raise self.corrupt(f"the log of commits up to {upto.generation}")
         return commits
+
+    def _commit(self, expected: int, row: Sequence[Any], segments: Mapping[int, SegmentRecord]) -> Commit:
+        """A row of the log as a commit, if its kinds are right; its checksum is for the caller to verify."""
+        generation, number, content, died, crc = row
+        known = number is None or number in segments
+        if generation != expected or not known or not _are(int, content) or not _are(bytes, died) or len(died) % 8:
+            raise self.corrupt(f"commit {expected}")
+        return Commit(generation, segments.get(number), content, np.frombuffer(died, "<i8"), crc)
 
     def crc_at(self, generation: int) -> int | None:
         """The checksum of a commit's record, which covers all before it; None where there is no such commit."""
@@ -312,9 +310,6 @@ class Catalogue:
         found = self.execute("PRAGMA integrity_check(20)")
         lines = [value.decode(errors="replace") if isinstance(value, bytes) else str(value) for (value,) in found]
         return [f"{self.path}: {line}" for line in lines if line != "ok"]
-
-
-_NONE = np.full(1, -1, np.int64)  # a row that nobody has, so that the checksum of a torn record can't hold
 
 
 _Look = tuple[int, int, bool]

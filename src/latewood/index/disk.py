@@ -14,7 +14,7 @@ from pathlib import Path
 
 from latewood.errors import StorageError
 
-__all__ = ["TEMPORARY", "disk_errors", "flush_folder", "map_file", "publish", "write_all"]
+__all__ = ["TEMPORARY", "disk_errors", "file_bytes", "flush_folder", "map_file", "publish", "write_all"]
 
 TEMPORARY = ".tmp"
 """Ending of a file that isn't finished; whatever bears it when a writer opens is a leftover."""
@@ -48,6 +48,14 @@ def disk_errors(path: Path, action: str) -> Iterator[None]:
     except OSError as error:
         advice = _ADVICE.get(error.errno or 0, "check the disk")
         raise StorageError(f"can't {action} {path}: {error.strerror or error}; {advice}") from error
+
+
+def file_bytes(path: Path) -> int:
+    """Length of a file; 0 for one that has gone in the meantime."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def write_all(descriptor: int, content: bytes | memoryview) -> None:

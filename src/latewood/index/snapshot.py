@@ -190,9 +190,10 @@ class IndexSnapshot:
         """[n] int64, the live row of each id, -1 for one that isn't there."""
         found = np.full(len(ids), -1, np.int64)
         positions, rows = self.table.candidates(ids, self.segments)
-        known = rows < len(self.alive)
-        known[known] = self.alive[rows[known]]
-        positions, rows = positions[known], rows[known]
+        given = rows < len(self.alive)  # by this generation
+        positions, rows = positions[given], rows[given]
+        alive = self.alive[rows]
+        positions, rows = positions[alive], rows[alive]
         for position, row, name in zip(positions.tolist(), rows.tolist(), self.ids(rows), strict=True):
             if name == ids[position]:
                 found[position] = row
@@ -205,6 +206,7 @@ class IndexSnapshot:
             InputError: naming the first id that isn't there.
         """
         found = self.find(ids)
-        for missing in np.flatnonzero(found < 0)[:1]:
-            raise InputError(f"no passage '{ids[missing]}' in this collection (generation {self.generation})")
+        if (found < 0).any():
+            missing = ids[int(np.argmin(found))]
+            raise InputError(f"no passage '{missing}' in this collection (generation {self.generation})")
         return found

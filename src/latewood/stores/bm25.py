@@ -18,13 +18,14 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from latewood.errors import LockedError, MissingExtra, StorageError, UsageError
-from latewood.index import Catalogue, IndexSnapshot, WriteLock, best, disk_errors, flush_folder
+from latewood.index import Catalogue, IndexSnapshot, WriteLock, best, disk_errors, file_bytes, flush_folder
 from latewood.types import Candidates, IntArray
 
 __all__ = ["ANALYZERS", "Bm25", "check_analyzer"]
@@ -55,6 +56,7 @@ def _tantivy() -> Any:
     return tantivy
 
 
+@cache
 def _analyzer(name: str) -> Any:
     tantivy = _tantivy()
     if name == "ngram":
@@ -66,6 +68,7 @@ def _analyzer(name: str) -> Any:
     return builder.build()
 
 
+@cache
 def _schema() -> Any:
     builder = _tantivy().SchemaBuilder()
     builder.add_integer_field("row", fast=True)
@@ -135,12 +138,12 @@ class Bm25:
             UsageError: k < 1.
             MissingExtra: tantivy isn't installed.
         """
+        tantivy, schema = _tantivy(), _schema()
         words = text.encode(errors="replace").decode()  # tantivy takes no half of a surrogate pair
         terms = _analyzer(self._analyzer).analyze(words)
         if not terms or not len(snapshot.live_rows):
             return best(np.zeros(0, np.int64), np.zeros(0, np.float32), k, snapshot.ids)
         searcher = self._at(snapshot).searcher
-        tantivy, schema = _tantivy(), _schema()
         query = tantivy.Query.boolean_query(
             [(tantivy.Occur.Should, tantivy.Query.term_query(schema, "text", term, "freq")) for term in terms]
         )
@@ -285,8 +288,8 @@ class Bm25:
         return []
 
     def bytes(self) -> int:
-        """Bytes on disk."""
-        return sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
+        """Bytes on disk of the newest copy."""
+        return sum(file_bytes(path) for folder in self._copies()[-1:] for path in folder.glob("*"))
 
 
 def _link_files(source: Path, target: Path) -> None:

@@ -15,7 +15,17 @@ import numpy as np
 
 from latewood import maxsim
 from latewood.errors import InputError, ShapeError
-from latewood.index import Catalogue, Index, IndexSnapshot, Space, WriteLock, disk_errors, flush_folder, record_crc
+from latewood.index import (
+    Catalogue,
+    Index,
+    IndexSnapshot,
+    Space,
+    WriteLock,
+    disk_errors,
+    file_bytes,
+    flush_folder,
+    record_crc,
+)
 from latewood.index.live import CATALOGUE, LOCK, noted
 from latewood.stores.bm25 import ANALYZERS, Bm25, check_analyzer
 from latewood.stores.texts import TABLES, Record, Texts, content_digest, record_of
@@ -315,7 +325,7 @@ class EmbeddedStore:
             part: sum(file.bytes_of(name) for file in files for name in file.names if _part(name) == part)
             for part in ("token_vectors", "dense_vectors", "ids")
         }
-        catalogue = sum(path.stat().st_size for path in self.path.glob(f"{CATALOGUE}*"))
+        catalogue = sum(file_bytes(path) for path in self.path.glob(f"{CATALOGUE}*"))
         segments = sum(segment.record.seal.bytes for segment in snapshot.segments)
         return {
             "generation": snapshot.generation,
