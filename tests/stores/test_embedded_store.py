@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -360,3 +362,48 @@ def test_an_altered_row_is_named(store, statement):
     assert len(findings) == 1
     assert "row 1 of passages" in findings[0]
     altered.close()
+
+
+def crc_of(*values):
+    """The checksum of a record as docs/format.md says it."""
+    content = b""
+    for value in values:
+        if value is None:
+            content += b"n"
+        elif isinstance(value, int):
+            content += b"i" + value.to_bytes(8, "little", signed=True)
+        else:
+            raw = value.encode() if isinstance(value, str) else value
+            content += b"s" + len(raw).to_bytes(8, "little") + raw
+    return zlib.crc32(content)
+
+
+def test_the_tables_are_what_the_format_page_says(store):
+    add(store, RICH, Passage("b", "two words"))
+    add(store, Passage("b", "changed"))
+    store.delete(["a#1"])
+    store.close()
+    connection = sqlite3.connect(store.path / "catalogue.sqlite")
+    meta = {key: value for key, value, crc in connection.execute("SELECT * FROM meta") if crc == crc_of(key, value)}
+    assert set(meta) == {"format", "spec", "settings", "golden", "head"}
+    assert meta["format"] == b"1"
+    segments = {row[0]: row for row in connection.execute("SELECT * FROM segments")}
+    assert {number: row[1:3] for number, row in segments.items()} == {1: (0, 2), 2: (2, 1)}
+    for number, _, _, length, header_crc, crc in segments.values():
+        content = (store.path / "segments" / f"{number:06}.seg").read_bytes()
+        assert (length, header_crc) == (len(content), int.from_bytes(content[16:20], "little"))
+        assert crc == crc_of(*segments[number][:-1])
+    digests: dict[int, list[bytes]] = {}
+    for row in connection.execute("SELECT * FROM passages ORDER BY row"):
+        assert row[-1] == crc_of(*row[:-1])
+        digests.setdefault(1 if row[0] < 2 else 2, []).append(row[-2])
+    previous, died = 0, []
+    for generation, segment, content, dead, crc in connection.execute("SELECT * FROM commits ORDER BY generation"):
+        vouched = segments[segment][-1] if segment else None
+        assert content == (crc_of(*digests[segment]) if segment else 0)
+        assert crc == crc_of(previous, generation, vouched, content, dead)
+        previous = crc
+        died.append(np.frombuffer(dead, "<i8").tolist())
+    assert died == [[], [1], [0]]
+    assert json.loads(meta["head"]) == {"generation": 3, "rows": 3, "crc": previous}
+    connection.close()
