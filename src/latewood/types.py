@@ -15,6 +15,7 @@ import numpy.typing as npt
 from latewood.errors import ShapeError
 
 __all__ = [
+    "BitVectors",
     "Candidates",
     "EncodedPassages",
     "EncodedQuery",
@@ -128,6 +129,52 @@ class MultiVectors:
     def __getitem__(self, i: int) -> npt.NDArray[Any]:
         """The stored rows [T_i, D] of document i (int8 rows are not scaled)."""
         return self.tokens[self.offsets[i] : self.offsets[i + 1]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BitVectors:
+    """Ragged vectors of N documents, one bit per dimension: document i owns rows offsets[i]:offsets[i+1] of `codes`.
+
+    Bit d % 8 of byte d // 8 is 1 where the vector, less `center`, is >= 0. It stands for +1, a 0 for -1. A code is
+    for choosing candidates: scores with it order documents nearly as the vectors would, on a scale of their own.
+
+    Args:
+        codes: [T, ceil(D / 8)] uint8, C-contiguous; bits beyond D are ignored.
+        offsets: [N + 1] int64, from 0 to T, never falling.
+        dim: D, 1 to 65535.
+        center: [D] float32 that was subtracted before the signs were taken, or None.
+
+    Raises:
+        ShapeError: on any other shape, dtype or order.
+    """
+
+    codes: npt.NDArray[np.uint8]
+    offsets: IntArray
+    dim: int
+    center: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        codes, offsets, dim = self.codes, self.offsets, self.dim
+        if not 1 <= dim <= 65535:
+            raise ShapeError(f"dim: got {dim}, expected 1 to 65535")
+        if codes.shape[1:] != ((dim + 7) // 8,) or codes.dtype != np.uint8 or not codes.flags.c_contiguous:
+            raise ShapeError(
+                f"codes: got shape {codes.shape} {codes.dtype}, expected [T, {(dim + 7) // 8}] C-contiguous uint8"
+            )
+        if offsets.ndim != 1 or offsets.dtype != np.int64 or len(offsets) == 0:
+            raise ShapeError(f"offsets: got shape {offsets.shape} {offsets.dtype}, expected [N + 1] int64")
+        if offsets[0] != 0 or offsets[-1] != len(codes) or bool(np.any(np.diff(offsets) < 0)):
+            raise ShapeError(f"offsets: expected to rise from 0 to {len(codes)}, got {offsets[0]} to {offsets[-1]}")
+        if self.center is not None and (self.center.shape != (dim,) or self.center.dtype != np.float32):
+            raise ShapeError(f"center: got shape {self.center.shape} {self.center.dtype}, expected ({dim},) float32")
+
+    def __len__(self) -> int:
+        """N, the number of documents."""
+        return len(self.offsets) - 1
+
+    def __getitem__(self, i: int) -> npt.NDArray[np.uint8]:
+        """The codes [T_i, ceil(D / 8)] of document i."""
+        return self.codes[self.offsets[i] : self.offsets[i + 1]]
 
 
 @dataclass(frozen=True, slots=True)
