@@ -35,26 +35,30 @@ Format format_of(const Tokens& tokens) {
     if (tokens.dtype() == nb::dtype<std::int8_t>()) return Format::int8;
     const nb::dlpack::dtype half = {static_cast<std::uint8_t>(nb::dlpack::dtype_code::Float), 16, 1};
     if (tokens.dtype() == half) return Format::float16;
-    throw nb::type_error("tokens: expected float32, float16 or int8");
+    if (tokens.dtype() == nb::dtype<std::uint8_t>()) return Format::bits;
+    throw nb::type_error("tokens: expected float32, float16, int8, or uint8 for bits");
 }
 
 Documents documents_of(const Matrix& query, const Tokens& tokens, const Integers& offsets,
                        const std::optional<Scales>& scales) {
     const Format format = format_of(tokens);
-    if (query.shape(1) != tokens.shape(1)) throw nb::value_error("query and tokens: expected the same D");
+    const std::size_t width = format == Format::bits ? (query.shape(1) + 7) / 8 : query.shape(1);
+    if (tokens.shape(1) != width) throw nb::value_error("query and tokens: expected the same D");
     if (query.shape(0) == 0 || query.shape(1) == 0) throw nb::value_error("query: expected Q and D of at least 1");
     if (offsets.shape(0) == 0) throw nb::value_error("offsets: expected N + 1 values");
     if ((format == Format::int8) != scales.has_value()) throw nb::value_error("scales go with int8 tokens, only");
     if (scales && scales->shape(0) != tokens.shape(0)) throw nb::value_error("scales: expected one for each token");
-    if (format == Format::int8 && latewood::query_levels(static_cast<std::int64_t>(tokens.shape(1))) == 0)
-        throw nb::value_error("int8 tokens: expected D below 2^24");
-    return {format, static_cast<std::int64_t>(tokens.shape(1)), tokens.data(), offsets.data(),
+    return {format, static_cast<std::int64_t>(query.shape(1)), tokens.data(), offsets.data(),
             scales ? scales->data() : nullptr};
 }
 
-Prepared prepare(const Matrix& query, Format format) {
-    return Prepared(query.data(), static_cast<std::int64_t>(query.shape(0)), static_cast<std::int64_t>(query.shape(1)),
-                    format);
+// Largest integer of the quantised query; `levels` lowers it, 0 leaves it.
+std::int32_t levels_of(Format format, std::int64_t dim, std::int32_t levels) {
+    if (format != Format::int8 && format != Format::bits) return 0;
+    const std::int32_t most = format == Format::int8 ? latewood::query_levels(dim) : latewood::bit_levels(dim);
+    if (most == 0) throw nb::value_error("query: D is too large for documents of integers");
+    if (levels < 0 || levels > most) throw nb::value_error("levels: more than D allows");
+    return levels > 0 ? levels : most;
 }
 
 // A NumPy array of this shape that owns its memory.
@@ -68,6 +72,8 @@ template <class Element>
 std::unique_ptr<Element[]> allocate(std::int64_t count) {
     return std::unique_ptr<Element[]>(new Element[static_cast<std::size_t>(count)]);
 }
+
+std::int64_t count_of(const Matrix& query) { return static_cast<std::int64_t>(query.shape(0)); }
 
 struct Selection {
     const std::int64_t* rows;
@@ -83,28 +89,30 @@ struct Selection {
 };
 
 auto scores(const Matrix& query, const Tokens& tokens, const Integers& offsets, const std::optional<Scales>& scales,
-            const std::optional<Integers>& rows, int threads) {
+            const std::optional<Integers>& rows, int threads, std::int32_t query_levels) {
     const Documents documents = documents_of(query, tokens, offsets, scales);
+    const std::int32_t levels = levels_of(documents.format, documents.dim, query_levels);
     const Selection selection(offsets, rows);
     auto out = allocate<float>(selection.count);
     {
         const nb::gil_scoped_release unlocked;
-        latewood::score(prepare(query, documents.format), documents, selection.rows, selection.count, threads,
+        latewood::score(Prepared(query.data(), count_of(query), documents.dim, documents.format, levels), documents, selection.rows, selection.count, threads,
                         out.get());
     }
     return array_of(std::move(out), {static_cast<std::size_t>(selection.count)});
 }
 
 auto top_k(const Matrix& query, const Tokens& tokens, const Integers& offsets, const std::optional<Scales>& scales,
-           std::int64_t k, const std::optional<Integers>& rows, int threads) {
+           std::int64_t k, const std::optional<Integers>& rows, int threads, std::int32_t query_levels) {
     if (k < 0) throw nb::value_error("k: expected 0 or more");
     const Documents documents = documents_of(query, tokens, offsets, scales);
+    const std::int32_t levels = levels_of(documents.format, documents.dim, query_levels);
     const Selection selection(offsets, rows);
     std::vector<Ranked> best;
     {
         const nb::gil_scoped_release unlocked;
         const auto all = allocate<float>(selection.count);
-        latewood::score(prepare(query, documents.format), documents, selection.rows, selection.count, threads,
+        latewood::score(Prepared(query.data(), count_of(query), documents.dim, documents.format, levels), documents, selection.rows, selection.count, threads,
                         all.get());
         best = latewood::top_k(documents, selection.rows, selection.count, all.get(), k);
     }
@@ -118,16 +126,17 @@ auto top_k(const Matrix& query, const Tokens& tokens, const Integers& offsets, c
 }
 
 auto similarities(const Matrix& query, const Tokens& tokens, const Integers& offsets,
-                  const std::optional<Scales>& scales, std::int64_t row) {
+                  const std::optional<Scales>& scales, std::int64_t row, std::int32_t query_levels) {
     const Documents documents = documents_of(query, tokens, offsets, scales);
+    const std::int32_t levels = levels_of(documents.format, documents.dim, query_levels);
     if (row < 0 || row + 1 >= static_cast<std::int64_t>(offsets.shape(0)))
         throw nb::index_error("row: not the number of a document");
-    const std::int64_t count = static_cast<std::int64_t>(query.shape(0));
+    const std::int64_t count = count_of(query);
     const std::int64_t vectors = offsets.data()[row + 1] - offsets.data()[row];
     auto out = allocate<float>(count * vectors);
     {
         const nb::gil_scoped_release unlocked;
-        latewood::similarities(prepare(query, documents.format), documents, row, out.get());
+        latewood::similarities(Prepared(query.data(), count_of(query), documents.dim, documents.format, levels), documents, row, out.get());
     }
     return array_of(std::move(out), {static_cast<std::size_t>(count), static_cast<std::size_t>(vectors)});
 }
@@ -143,11 +152,11 @@ std::vector<std::string> usable_names() {
 NB_MODULE(_kernel, module) {
     module.doc() = "MaxSim in C++. latewood.maxsim is its one caller and documents it.";
     module.def("scores", &scores, "query"_a.noconvert(), "tokens"_a.noconvert(), "offsets"_a.noconvert(),
-               "scales"_a.noconvert().none(), "rows"_a.noconvert().none(), "threads"_a);
+               "scales"_a.noconvert().none(), "rows"_a.noconvert().none(), "threads"_a, "levels"_a = 0);
     module.def("top_k", &top_k, "query"_a.noconvert(), "tokens"_a.noconvert(), "offsets"_a.noconvert(),
-               "scales"_a.noconvert().none(), "k"_a, "rows"_a.noconvert().none(), "threads"_a);
+               "scales"_a.noconvert().none(), "k"_a, "rows"_a.noconvert().none(), "threads"_a, "levels"_a = 0);
     module.def("similarities", &similarities, "query"_a.noconvert(), "tokens"_a.noconvert(), "offsets"_a.noconvert(),
-               "scales"_a.noconvert().none(), "row"_a);
+               "scales"_a.noconvert().none(), "row"_a, "levels"_a = 0);
     module.def("isa", [] { return std::string(latewood::active().name); }, "The instruction set in use.");
     module.def("usable", &usable_names, "The instruction sets that can be forced here, best first.");
     module.def("rejected", [] { return latewood::rejected(); }, "Sets that disagreed with baseline when loaded.");

@@ -10,24 +10,21 @@ namespace latewood {
 namespace {
 
 // Shapes of the trial: a full register and every fraction, an odd dimension, documents of 0 to 40 vectors.
-constexpr std::int64_t kTrialQueries = 39, kTrialDim = 67;
+constexpr std::int64_t kTrialCounts[] = {1, 2, 3, 4, 6, 31, 39}, kTrialQueries = 39, kTrialDim = 67;
 constexpr std::int64_t kTrialOffsets[] = {0, 1, 1, 4, 15, 16, 40, 80};
 constexpr std::int64_t kTrialDocuments = 7, kTrialTokens = 80;
 
 struct Trial {
-    Buffer<float> values, tokens, query_scales, token_scales;
+    Buffer<float> values, tokens, token_scales;
     Buffer<std::uint16_t> halves;
     Buffer<std::int8_t> bytes;
-    Buffer<std::int16_t> levels;
 
     Trial()
         : values(kTrialQueries * kTrialDim),
           tokens(kTrialTokens * kTrialDim),
-          query_scales(kTrialQueries),
           token_scales(kTrialTokens),
           halves(kTrialTokens * kTrialDim),
-          bytes(kTrialTokens * kTrialDim),
-          levels(kTrialQueries * kTrialDim) {
+          bytes(kTrialTokens * kTrialDim) {
         std::uint32_t state = 1;
         const auto next = [&state] { return (state = state * 1664525u + 1013904223u) >> 16; };
         const auto unit = [&next] { return static_cast<float>(next()) / 32768.0f - 1.0f; };
@@ -39,36 +36,40 @@ struct Trial {
             bytes[i] = static_cast<std::int8_t>(next());
         }
         for (std::int64_t t = 0; t < kTrialTokens; ++t) token_scales[t] = 0.01f + std::fabs(unit());
-        quantize_query(values.get(), kTrialQueries, kTrialDim, query_levels(kTrialDim), levels.get(),
-                       query_scales.get());
     }
 
     Documents documents(Format format) const {
         const void* stored = format == Format::float32   ? static_cast<const void*>(tokens.get())
                              : format == Format::float16 ? static_cast<const void*>(halves.get())
-                                                         : static_cast<const void*>(bytes.get());
+                                                         : static_cast<const void*>(bytes.get());  // bits: any bytes
         return {format, kTrialDim, stored, kTrialOffsets, format == Format::int8 ? token_scales.get() : nullptr};
     }
 
     void run(const Kernels& kernels, Format format, std::int64_t queries, float* scores) const {
-        const Query query = {format, queries, kTrialDim, values.get(), levels.get(), query_scales.get()};
+        Buffer<std::int16_t> levels(queries * kTrialDim);
+        Buffer<float> scales(queries);
+        quantize_query(values.get(), queries, kTrialDim,
+                       format == Format::bits ? bit_levels(kTrialDim) : query_levels(kTrialDim), levels.get(),
+                       scales.get());
+        const Query query = {format, queries, kTrialDim, values.get(), levels.get(), scales.get()};
         Buffer<char> packed(static_cast<std::int64_t>(kernels.packed_bytes(query)));
         Buffer<char> workspace(static_cast<std::int64_t>(kernels.workspace_bytes(query)));
         kernels.pack(query, packed.get());
         kernels.score(query, packed.get(), documents(format), nullptr, 0, kTrialDocuments, scores, workspace.get());
     }
 
-    // int8 to the bit. Floats to the rounding of two sums of D products and Q maxima, values below 16, errors adding up
+    // Integers to the bit. Floats to the rounding of two sums of D products and Q maxima, values below 16, errors adding up
     // at worst.
     bool agree(const Kernels& kernels, const Kernels& baseline) const {
         const float slack = 2.0f * kTrialQueries * kTrialDim * 16.0f * (kTrialDim + kTrialQueries) * 6e-8f;
-        for (const Format format : {Format::float32, Format::float16, Format::int8}) {
-            for (std::int64_t queries = 1; queries <= kTrialQueries; ++queries) {
+        for (const Format format : {Format::float32, Format::float16, Format::int8, Format::bits}) {
+            for (const std::int64_t queries : kTrialCounts) {
                 float want[kTrialDocuments], got[kTrialDocuments];
                 run(baseline, format, queries, want);
                 run(kernels, format, queries, got);
                 for (std::int64_t i = 0; i < kTrialDocuments; ++i) {
-                    const float allowed = format == Format::int8 ? 0.0f : slack;
+                    const bool exact = format == Format::int8 || format == Format::bits;
+                    const float allowed = exact ? 0.0f : slack;
                     if (want[i] != got[i] && !(std::fabs(want[i] - got[i]) <= allowed)) return false;
                 }
             }

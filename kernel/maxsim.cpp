@@ -18,16 +18,13 @@
 #include "simd_baseline.h"
 #endif
 #include "tile.h"
+#include "walk.h"
+
+#include "bits.h"
 
 namespace {
 
 using namespace latewood;
-
-constexpr float kNothing = -__builtin_inff();
-
-constexpr std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
-constexpr std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
-inline std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
 // How documents of a format reach the tiles.
 template <Format>
@@ -90,46 +87,7 @@ void pack_as(const Query& query, void* packed) {
     });
 }
 
-// ---- reading ahead ----
-
-// Walks the documents of a call in the order in which they will be scored, some way ahead of the scoring, and has the
-// cache lines fetched as it goes: the processor's own prefetcher stops at pages and at the end of a document.
-class Ahead {
-    const Documents& documents_;
-    const std::int64_t* rows_;
-    std::int64_t item_, end_;
-    std::int64_t token_bytes_;
-    const char* line_ = nullptr;
-    const char* stop_ = nullptr;
-
-  public:
-    Ahead(const Documents& documents, const std::int64_t* rows, std::int64_t begin, std::int64_t end,
-          std::int64_t token_bytes)
-        : documents_(documents), rows_(rows), item_(begin), end_(end), token_bytes_(token_bytes) {}
-
-    // The next bytes to fetch; fewer of them are of use where a document ends.
-    const char* next(std::int64_t bytes) {
-        while (line_ >= stop_ && item_ < end_) {
-            const std::int64_t document = rows_ != nullptr ? rows_[item_] : item_;
-            const char* tokens = static_cast<const char*>(documents_.tokens);
-            line_ = tokens + documents_.offsets[document] * token_bytes_;
-            stop_ = tokens + documents_.offsets[document + 1] * token_bytes_;
-            ++item_;
-        }
-        const char* line = line_;
-        line_ += smaller(bytes, stop_ - line_);
-        return line;
-    }
-};
-
 // ---- one call ----
-
-// Rows [begin, end) of a block belong to the item'th document of the call.
-struct Span {
-    std::int64_t item;
-    int begin, end;
-    bool finished;  // the document's last vector is among them
-};
 
 // Documents pass as one stream of rows, a block at a time. A block holds whole documents and, at both ends, parts.
 template <Format kFormat>
@@ -156,6 +114,7 @@ class Stream {
     const Token* sources_[kMaxRows];  // per span: its first row
     float row_scales_[kMaxRows];
     int span_count_ = 0, filled_ = 0;
+    Ahead ahead_;
     std::int64_t tiles_per_block_ = 0;
 
     static std::int64_t width_of(std::int64_t dim) { return round_up(dim, kLanes * Tile::kPerLane); }
@@ -200,22 +159,10 @@ class Stream {
     }
 
     void score(const std::int64_t* rows, std::int64_t begin, std::int64_t end, float* scores) {
-        Ahead ahead(documents_, rows, begin, end, query_.dim * static_cast<std::int64_t>(sizeof(Token)));
-        const char* start = ahead.next(block_bytes());
+        ahead_ = Ahead(documents_, rows, begin, end, query_.dim * static_cast<std::int64_t>(sizeof(Token)));
+        const char* start = ahead_.next(block_bytes());
         for (std::int64_t i = 0; i < block_bytes(); i += 64) prefetch(start + i);
-        for (std::int64_t item = begin; item < end; ++item) {
-            const std::int64_t document = rows != nullptr ? rows[item] : item;
-            const std::int64_t first = documents_.offsets[document], last = documents_.offsets[document + 1];
-            if (first == last) scores[item] = kNothing;
-            for (std::int64_t t = first; t < last;) {
-                const std::int64_t take = smaller(block_rows_ - filled_, last - t);
-                if (t == first) fill_nothing(best_ + span_count_ * slots_);
-                append(item, t, static_cast<int>(take), t + take == last);
-                t += take;
-                if (filled_ == block_rows_) join_block(ahead, scores);
-            }
-        }
-        if (filled_ > 0) join_block(ahead, scores);
+        feed(documents_, rows, begin, end, scores, *this);
     }
 
     void similarities(std::int64_t document, float* out) {
@@ -232,19 +179,12 @@ class Stream {
         }
     }
 
-  private:
-    // Of a block where it is stored.
-    std::int64_t block_bytes() const {
-        return block_rows_ * query_.dim * static_cast<std::int64_t>(sizeof(Token));
-    }
+    // What feed() asks of a block.
+    std::int64_t room() const { return block_rows_ - filled_; }
+    bool empty() const { return filled_ == 0; }
 
-    // A group's tile before it knows its rows: similarities go to `spill_`, nothing is fetched ahead.
-    Work<Tile> work_of(const Element* packed, int registers, int step) const {
-        return {packed,  nullptr, width_, strides_of<Tile>(query_.dim, registers, step), nullptr, nullptr, spill_,
-                slots_, static_cast<const char*>(documents_.tokens), 0};
-    }
-
-    void fill_nothing(float* best) const {
+    void open() {
+        float* best = best_ + span_count_ * slots_;
         for (std::int64_t i = 0; i < slots_; ++i) best[i] = kNothing;
     }
 
@@ -255,6 +195,45 @@ class Stream {
             for (int r = 0; r < count; ++r) row_scales_[filled_ + r] = documents_.scales[token + r];
         ++span_count_;
         filled_ += count;
+    }
+
+    // Scores one block: every group of queries against every tile of rows, then the documents that end here.
+    void join(float* scores) {
+        const std::int64_t bytes = block_bytes() / tiles_per_block_;
+        const Element* rows = gather();
+        const Element* packed = packed_;
+        std::int64_t slot = 0;
+        for_each_group(query_.count, [&](int registers, int step, std::int64_t, std::int64_t) {
+            const Shape<Tile> shape = shape_of<Tile>(registers, step);
+            Work<Tile> work = work_of(packed, registers, step);
+            work.ahead_move = smaller(64, bytes / (work.strides * shape.fetches) + 1);
+            int span = 0;
+            for (int r = 0; r < filled_; r += shape.rows) {
+                while (spans_[span].end <= r) ++span;
+                work.rows = rows + r * width_;
+                work.row_scales = row_scales_ + r;
+                work.ahead = ahead_.next(bytes);
+                const bool whole = spans_[span].end >= r + shape.rows;
+                work.best = whole ? best_ + span * slots_ + slot : nullptr;
+                shape.run(work);
+                if (!whole) share(span, r, r + shape.rows, registers, slot);
+            }
+            packed += group_elements<Tile>(query_.dim, registers, step);
+            slot += registers * kLanes;
+        });
+        finish_block(scores);
+    }
+
+  private:
+    // Of a block where it is stored.
+    std::int64_t block_bytes() const {
+        return block_rows_ * query_.dim * static_cast<std::int64_t>(sizeof(Token));
+    }
+
+    // A group's tile before it knows its rows: similarities go to `spill_`, nothing is fetched ahead.
+    Work<Tile> work_of(const Element* packed, int registers, int step) const {
+        return {packed,  nullptr, width_, strides_of<Tile>(query_.dim, registers, step), nullptr, nullptr, spill_,
+                slots_, static_cast<const char*>(documents_.tokens), 0};
     }
 
     // The block's rows as elements, `width_` apart: converted, or where they are.
@@ -282,33 +261,6 @@ class Stream {
             __builtin_memcpy(to, from, static_cast<std::size_t>(count) * sizeof(float));
         else
             widen(from, to, count);
-    }
-
-    // Scores one block: every group of queries against every tile of rows, then the documents that end here.
-    void join_block(Ahead& ahead, float* scores) {
-        const std::int64_t bytes = block_bytes() / tiles_per_block_;
-        const Element* rows = gather();
-        const Element* packed = packed_;
-        std::int64_t slot = 0;
-        for_each_group(query_.count, [&](int registers, int step, std::int64_t, std::int64_t) {
-            const Shape<Tile> shape = shape_of<Tile>(registers, step);
-            Work<Tile> work = work_of(packed, registers, step);
-            work.ahead_move = smaller(64, bytes / (work.strides * shape.fetches) + 1);
-            int span = 0;
-            for (int r = 0; r < filled_; r += shape.rows) {
-                while (spans_[span].end <= r) ++span;
-                work.rows = rows + r * width_;
-                work.row_scales = row_scales_ + r;
-                work.ahead = ahead.next(bytes);
-                const bool whole = spans_[span].end >= r + shape.rows;
-                work.best = whole ? best_ + span * slots_ + slot : nullptr;
-                shape.run(work);
-                if (!whole) share(span, r, r + shape.rows, registers, slot);
-            }
-            packed += group_elements<Tile>(query_.dim, registers, step);
-            slot += registers * kLanes;
-        });
-        finish_block(scores);
     }
 
     // Joins the spilled similarities of rows [begin, end) to the maxima of their documents, `span` the first of them.
@@ -379,11 +331,17 @@ class Stream {
 // ---- the table ----
 
 std::size_t packed_bytes(const Query& query) {
+    if (query.format == Format::bits) return bit_table_bytes(query);
     return query.format == Format::int8 ? packed_bytes_of<IntTile>(query) : packed_bytes_of<FloatTile>(query);
 }
 
 void pack(const Query& query, void* packed) {
-    query.format == Format::int8 ? pack_as<IntTile>(query, packed) : pack_as<FloatTile>(query, packed);
+    switch (query.format) {
+        case Format::float32:
+        case Format::float16: return pack_as<FloatTile>(query, packed);
+        case Format::int8: return pack_as<IntTile>(query, packed);
+        case Format::bits: return pack_bit_tables(query, packed);
+    }
 }
 
 // Calls visit with a stream of the right format.
@@ -393,10 +351,12 @@ void with_stream(const Query& query, const void* packed, const Documents& docume
         case Format::float32: return visit(Stream<Format::float32>(query, packed, documents, workspace));
         case Format::float16: return visit(Stream<Format::float16>(query, packed, documents, workspace));
         case Format::int8: return visit(Stream<Format::int8>(query, packed, documents, workspace));
+        case Format::bits: return visit(BitStream(query, packed, documents, workspace));
     }
 }
 
 std::size_t workspace_bytes(const Query& query) {
+    if (query.format == Format::bits) return BitStream::workspace_bytes(query);
     return query.format == Format::int8 ? Stream<Format::int8>::workspace_bytes(query)
                                         : Stream<Format::float32>::workspace_bytes(query);
 }

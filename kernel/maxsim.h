@@ -8,6 +8,8 @@
 //   query      [Q, D] row-major float32, Q >= 1, D >= 1, finite
 //   tokens     [T, D] row-major float32, float16 (IEEE binary16, as uint16) or int8, finite, any alignment
 //   offsets    [N + 1] rising from 0 to T: document i owns the rows offsets[i] .. offsets[i + 1]
+//   codes      in the place of tokens, [T, ceil(D / 8)] uint8: one bit per dimension, bit d % 8 of byte d / 8 is 1 where
+//              the vector's value is +1 and 0 where it is -1; bits beyond D are ignored
 //   scales     [T] float32 >= 0, int8 only: row t stands for tokens[t] * scales[t]
 // All of it belongs to the caller and is only read; tokens may be a memory map.
 //
@@ -17,12 +19,13 @@
 //   int8               each query vector is quantised to integers of at most `query_levels(D)` with a scale of its own, so
 //                      that dot products are exact in int32. A similarity is (float(dot) * scales[t]) * query_scale[q]:
 //                      the conversion and the two products round to nearest. All instruction sets agree bit for bit.
-//   both               a score is the float32 sum of the maxima over query vectors, from the first to the last.
+//   bits               the same with |integer| <= bit_levels(D): a similarity is float(dot) * query_scale[q].
+//   all                a score is the float32 sum of the maxima over query vectors, from the first to the last.
 //   Values so large that a dot product leaves the range of float32 are the caller's to avoid.
 //
 // How
 //   Query vectors lie in the SIMD lanes, so a document vector is broadcast and the max over document vectors is a
-//   vertical operation. Query vectors that don't fill a register take a fraction of one, several dimensions side by
+//   vertical operation (for bits, document vectors lie in the lanes: bits.h). Query vectors that don't fill a register take a fraction of one, several dimensions side by
 //   side (tile.h), so that Q = 10 costs ten eighths of Q = 8 and not two. Rows of neighbouring documents share a block,
 //   so short documents don't waste lanes or rows either.
 //
@@ -38,7 +41,7 @@
 
 namespace latewood {
 
-enum class Format : std::int32_t { float32, float16, int8 };
+enum class Format : std::int32_t { float32, float16, int8, bits };
 
 // N documents. Plain pointers: whoever fills this in has checked what the head of this file asks for.
 struct Documents {
@@ -49,14 +52,15 @@ struct Documents {
     const float* scales;  // null unless int8
 };
 
-// Q query vectors in the form that meets documents of one format: `values` or, for int8, `levels` with `scales`.
+// Q query vectors in the form that meets documents of one format: `values` or, for int8 and bits, `levels`
+// with `scales`.
 struct Query {
     Format format;
     std::int64_t count;
     std::int64_t dim;
-    const float* values;         // [Q, D], null for int8
-    const std::int16_t* levels;  // [Q, D], int8 only
-    const float* scales;         // [Q], int8 only
+    const float* values;         // [Q, D], floats only
+    const std::int16_t* levels;  // [Q, D], int8 and bits
+    const float* scales;         // [Q], int8 and bits
 };
 
 // What one instruction set offers. Memory is the caller's: `packed` and `workspace` are 64-byte aligned, of at least

@@ -14,14 +14,13 @@ constexpr std::int64_t kPieceVectors = 2048;
 
 }  // namespace
 
-Prepared::Prepared(const float* values, std::int64_t count, std::int64_t dim, Format format)
-    : levels_(format == Format::int8 ? count * dim : 0),
-      scales_(format == Format::int8 ? count : 0),
+Prepared::Prepared(const float* values, std::int64_t count, std::int64_t dim, Format format, std::int32_t levels)
+    : levels_(levels > 0 ? count * dim : 0),
+      scales_(levels > 0 ? count : 0),
       query_{format, count, dim, values, levels_.get(), scales_.get()},
       kernels_(&active()),
       packed_(static_cast<std::int64_t>(kernels_->packed_bytes(query_))) {
-    if (format == Format::int8)
-        quantize_query(values, count, dim, query_levels(dim), levels_.get(), scales_.get());
+    if (levels > 0) quantize_query(values, count, dim, levels, levels_.get(), scales_.get());
     kernels_->pack(query_, packed_.get());
 }
 

@@ -19,7 +19,8 @@ class Prepared {
     Buffer<char> packed_;
 
   public:
-    Prepared(const float* values, std::int64_t count, std::int64_t dim, Format format);
+    // `levels`: the largest integer of a quantised query, for formats that have one.
+    Prepared(const float* values, std::int64_t count, std::int64_t dim, Format format, std::int32_t levels);
 
     const Query& query() const { return query_; }
     const Kernels& kernels() const { return *kernels_; }

@@ -115,6 +115,73 @@ inline void widen(const std::int8_t* from, std::int16_t* to, std::int64_t n) {
     for (; i < n; ++i) to[i] = from[i];
 }
 
+// ---- bits.h ----
+
+constexpr int kBitRows = 32;
+constexpr int kBitQueries = 4;
+
+// Codes [32, width] to nibbles [width, 2, 32]: of every byte the low four bits, then the high four. Row r and row 16 + r
+// share a register, so that transposing 16 x 16 bytes in both halves gives the rows in order.
+inline void transpose(const std::uint8_t* codes, std::int64_t width, std::uint8_t* nibbles) {
+    const __m256i low = _mm256_set1_epi8(15);
+    for (std::int64_t piece = 0; piece < width; piece += 16) {
+        __m256i a[16], b[16];
+#pragma GCC unroll 16
+        for (int r = 0; r < 16; ++r) {
+            const std::uint8_t* code = codes + r * width + piece;
+            a[r] = _mm256_inserti128_si256(
+                _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(code))),
+                _mm_loadu_si128(reinterpret_cast<const __m128i*>(code + 16 * width)), 1);
+        }
+        // Four rounds of interleaving row i with row i + 8 bring byte j of row r from place 16 * r + j to 16 * j + r.
+#pragma GCC unroll 4
+        for (int round = 0; round < 4; ++round) {
+#pragma GCC unroll 8
+            for (int i = 0; i < 8; ++i) {
+                b[2 * i] = _mm256_unpacklo_epi8(a[i], a[i + 8]);
+                b[2 * i + 1] = _mm256_unpackhi_epi8(a[i], a[i + 8]);
+            }
+#pragma GCC unroll 16
+            for (int i = 0; i < 16; ++i) a[i] = b[i];
+        }
+#pragma GCC unroll 16
+        for (int byte = 0; byte < 16; ++byte, nibbles += 64) {
+            __m256i* to = reinterpret_cast<__m256i*>(nibbles);
+            _mm256_storeu_si256(to, _mm256_and_si256(a[byte], low));
+            _mm256_storeu_si256(to + 1, _mm256_and_si256(_mm256_srli_epi16(a[byte], 4), low));
+        }
+    }
+}
+
+// Sums of the table entries that the nibbles choose, for G query vectors: [G, 32], even rows before odd ones.
+// `tables` are [G, bytes, 2, 16]. Two entries fit a byte; `both` adds the bytes as pairs, `odd` the upper of each pair,
+// and what `odd` accounts for is taken out of `both` at the end. All of it modulo 2^16, which no true sum reaches.
+template <int G>
+inline void sum_bits(const std::uint8_t* nibbles, const std::uint8_t* tables, std::int64_t bytes, std::uint16_t* sums) {
+    __m256i both[G], odd[G];
+#pragma GCC unroll 4
+    for (int g = 0; g < G; ++g) both[g] = odd[g] = _mm256_setzero_si256();
+    for (std::int64_t byte = 0; byte < bytes; ++byte) {
+        const __m256i* from = reinterpret_cast<const __m256i*>(nibbles + byte * 64);
+        const __m256i low = _mm256_loadu_si256(from), high = _mm256_loadu_si256(from + 1);
+#pragma GCC unroll 4
+        for (int g = 0; g < G; ++g) {
+            const __m128i* table = reinterpret_cast<const __m128i*>(tables + (g * bytes + byte) * 32);
+            const __m256i entries = _mm256_add_epi8(
+                _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(table)), low),
+                _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(table + 1)), high));
+            both[g] = _mm256_add_epi16(both[g], entries);
+            odd[g] = _mm256_add_epi16(odd[g], _mm256_srli_epi16(entries, 8));
+        }
+    }
+#pragma GCC unroll 4
+    for (int g = 0; g < G; ++g) {
+        __m256i* to = reinterpret_cast<__m256i*>(sums + g * 32);
+        _mm256_storeu_si256(to, _mm256_sub_epi16(both[g], _mm256_slli_epi16(odd[g], 8)));
+        _mm256_storeu_si256(to + 1, odd[g]);
+    }
+}
+
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 }  // namespace

@@ -123,6 +123,34 @@ inline void widen(const std::int8_t* from, std::int16_t* to, std::int64_t n) {
     for (std::int64_t i = 0; i < n; ++i) to[i] = from[i];
 }
 
+// ---- bits.h ----
+
+constexpr int kBitRows = 16;
+constexpr int kBitQueries = 4;
+
+// Codes [kBitRows, width] to nibbles [width, 2, kBitRows]: of every byte the low four bits, then the high four.
+inline void transpose(const std::uint8_t* codes, std::int64_t width, std::uint8_t* nibbles) {
+    for (std::int64_t byte = 0; byte < width; ++byte, nibbles += 2 * kBitRows)
+        for (int r = 0; r < kBitRows; ++r) {
+            nibbles[r] = codes[r * width + byte] & 15;
+            nibbles[kBitRows + r] = static_cast<std::uint8_t>(codes[r * width + byte] >> 4);
+        }
+}
+
+// Sums of the table entries that the nibbles choose, for G query vectors: [G, kBitRows], even rows before odd ones.
+// `tables` are [G, bytes, 2, 16].
+template <int G>
+inline void sum_bits(const std::uint8_t* nibbles, const std::uint8_t* tables, std::int64_t bytes, std::uint16_t* sums) {
+    for (int i = 0; i < G * kBitRows; ++i) sums[i] = 0;
+    for (std::int64_t half = 0; half < 2 * bytes; ++half)
+        for (int g = 0; g < G; ++g)
+            for (int r = 0; r < kBitRows; ++r) {
+                const std::uint8_t entry = tables[(g * 2 * bytes + half) * 16 + nibbles[half * kBitRows + r]];
+                std::uint16_t& sum = sums[g * kBitRows + r / 2 + r % 2 * (kBitRows / 2)];
+                sum = static_cast<std::uint16_t>(sum + entry);
+            }
+}
+
 inline void prefetch(const void* p) {
 #if defined(__GNUC__)
     __builtin_prefetch(p);

@@ -13,6 +13,7 @@ def scores(
     scales: FloatArray | None,
     rows: IntArray | None,
     threads: int,
+    levels: int = 0,
 ) -> FloatArray: ...
 def top_k(
     query: FloatArray,
@@ -22,9 +23,10 @@ def top_k(
     k: int,
     rows: IntArray | None,
     threads: int,
+    levels: int = 0,
 ) -> tuple[IntArray, FloatArray]: ...
 def similarities(
-    query: FloatArray, tokens: npt.NDArray[Any], offsets: IntArray, scales: FloatArray | None, row: int
+    query: FloatArray, tokens: npt.NDArray[Any], offsets: IntArray, scales: FloatArray | None, row: int, levels: int = 0
 ) -> FloatArray: ...
 def isa() -> str: ...
 def usable() -> list[str]: ...

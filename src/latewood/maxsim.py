@@ -15,6 +15,10 @@ never depends on the other documents, on `threads`, or on whether a document was
     >>> maxsim.top_k(query, documents, 1)
     (array([1]), array([3.], dtype=float32))
 
+Documents are MultiVectors (float32, float16, int8 with scales) or BitVectors (one bit per dimension, for choosing
+candidates). A query is float32 [Q, D]; against BitVectors it may also be 1-bit codes, uint8 [Q, ceil(D / 8)], as
+`signs` makes them: a similarity is then D - 2 * the Hamming distance.
+
 The environment variable LATEWOOD_ISA forces an instruction set, e.g. LATEWOOD_ISA=baseline.
 """
 
@@ -22,23 +26,28 @@ from __future__ import annotations
 
 import os
 import warnings
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from latewood import _kernel
 from latewood.errors import ShapeError, UsageError
-from latewood.types import FloatArray, IntArray, MultiVectors
+from latewood.types import BitVectors, FloatArray, IntArray, MultiVectors
 
-__all__ = ["argmax", "isa", "quantize", "scores", "similarities", "top_k"]
+__all__ = ["argmax", "binarize", "isa", "quantize", "scores", "signs", "similarities", "top_k"]
 
-_QUANTIZE_ROWS = 1 << 14  # bounds the float32 copies that quantize() makes: 100 MB at D 1536
+Documents: TypeAlias = MultiVectors | BitVectors
+Codes: TypeAlias = npt.NDArray[np.uint8]
+
+_QUANTIZE_ROWS = 1 << 14  # bounds the copies that quantize() and binarize() make: 100 MB at D 1536
 
 
 def scores(query: FloatArray, documents: MultiVectors, rows: IntArray | None = None, *, threads: int = 1) -> FloatArray:
     """MaxSim of one query with every document, or with those in `rows`.
 
     Args:
-        query: [Q, D] float32, finite, Q >= 1.
+        query: [Q, D] float32, finite, Q >= 1; or codes, against BitVectors.
         documents: N documents of the same D.
         rows: [n] int64 numbers of documents, in any order, repeats allowed; None for all N.
         threads: most threads to use, the caller's own among them.
@@ -49,17 +58,17 @@ def scores(query: FloatArray, documents: MultiVectors, rows: IntArray | None = N
     Raises:
         ShapeError: on a query or rows of another shape, dtype or range.
     """
-    tokens, offsets, scales = _arrays(query, documents)
-    return _kernel.scores(query, tokens, offsets, scales, _rows(rows, documents), _threads(threads))
+    values, levels = _query(query, documents)
+    return _kernel.scores(values, *_arrays(documents), _rows(rows, documents), _threads(threads), levels)
 
 
 def top_k(
-    query: FloatArray, documents: MultiVectors, k: int, rows: IntArray | None = None, *, threads: int = 1
+    query: FloatArray | Codes, documents: Documents, k: int, rows: IntArray | None = None, *, threads: int = 1
 ) -> tuple[IntArray, FloatArray]:
     """The best k documents of all, or of those in `rows`.
 
     Args:
-        query: [Q, D] float32, finite, Q >= 1.
+        query: [Q, D] float32, finite, Q >= 1; or codes, against BitVectors.
         documents: N documents of the same D.
         k: most results to return, >= 0.
         rows: [n] int64 numbers of documents; None for all N.
@@ -75,15 +84,15 @@ def top_k(
     """
     if k < 0:
         raise UsageError(f"k: got {k}, expected 0 or more")
-    tokens, offsets, scales = _arrays(query, documents)
-    return _kernel.top_k(query, tokens, offsets, scales, k, _rows(rows, documents), _threads(threads))
+    values, levels = _query(query, documents)
+    return _kernel.top_k(values, *_arrays(documents), k, _rows(rows, documents), _threads(threads), levels)
 
 
-def similarities(query: FloatArray, documents: MultiVectors, row: int) -> FloatArray:
+def similarities(query: FloatArray | Codes, documents: Documents, row: int) -> FloatArray:
     """The dot product of each query vector with each vector of one document.
 
     Args:
-        query: [Q, D] float32, finite, Q >= 1.
+        query: [Q, D] float32, finite, Q >= 1; or codes, against BitVectors.
         documents: documents of the same D.
         row: the number of the document.
 
@@ -93,17 +102,17 @@ def similarities(query: FloatArray, documents: MultiVectors, row: int) -> FloatA
     Raises:
         ShapeError: on a query of another shape or dtype, or a row that isn't there.
     """
-    tokens, offsets, scales = _arrays(query, documents)
+    values, levels = _query(query, documents)
     if not 0 <= row < len(documents):
         raise ShapeError(f"row: got {row}, expected 0 to {len(documents) - 1}")
-    return _kernel.similarities(query, tokens, offsets, scales, row)
+    return _kernel.similarities(values, *_arrays(documents), row, levels)
 
 
-def argmax(query: FloatArray, documents: MultiVectors, row: int) -> tuple[IntArray, FloatArray]:
+def argmax(query: FloatArray | Codes, documents: Documents, row: int) -> tuple[IntArray, FloatArray]:
     """Which vector of one document each query vector matched.
 
     Args:
-        query: [Q, D] float32, finite, Q >= 1.
+        query: [Q, D] float32, finite, Q >= 1; or codes, against BitVectors.
         documents: documents of the same D.
         row: the number of a document that has vectors.
 
@@ -151,13 +160,63 @@ def quantize(vectors: MultiVectors) -> MultiVectors:
     return MultiVectors(tokens, vectors.offsets, scales)
 
 
+def signs(vectors: npt.NDArray[Any], center: FloatArray | None = None) -> Codes:
+    """One bit per value: 1 where vectors - center >= 0.
+
+    Args:
+        vectors: [T, D] float32 or float16.
+        center: [D] float32, or None for zeros.
+
+    Returns:
+        [T, ceil(D / 8)] uint8; dimension d is bit d % 8 of byte d // 8, bits beyond D are 0.
+
+    Raises:
+        ShapeError: on other shapes.
+    """
+    if vectors.ndim != 2 or (center is not None and center.shape != (vectors.shape[1],)):
+        shape = None if center is None else center.shape
+        raise ShapeError(f"vectors: got shape {vectors.shape} with center {shape}, expected [T, D] with [D] or None")
+    positive = vectors >= (np.float32(0) if center is None else center)
+    return np.packbits(positive, axis=1, bitorder="little")
+
+
+def binarize(vectors: MultiVectors, center: FloatArray | None = None) -> BitVectors:
+    """Float vectors as one bit per dimension, a thirty-second of float32's bytes.
+
+    Only for choosing candidates that are then scored exactly. Vectors of one model lean to one side: subtracting their
+    mean first moves every score of a query by one constant and makes the signs far more telling.
+
+    Args:
+        vectors: N documents, float32 or float16.
+        center: [D] float32 to subtract, e.g. `vectors.tokens.mean(axis=0)`; None for nothing.
+
+    Returns:
+        The same N documents as bits.
+
+    Raises:
+        ShapeError: on int8 vectors, or a center of another shape.
+    """
+    if vectors.scales is not None:
+        raise ShapeError("vectors: got int8 with scales, expected float32 or float16; binarise what they came from")
+    codes = np.empty((len(vectors.tokens), (vectors.dim + 7) // 8), np.uint8)
+    for start in range(0, len(codes), _QUANTIZE_ROWS):
+        part = slice(start, start + _QUANTIZE_ROWS)
+        codes[part] = signs(vectors.tokens[part], center)
+    return BitVectors(codes, vectors.offsets, vectors.dim, center)
+
+
 def isa() -> str:
     """The instruction set in use: "avx2", "baseline", ... (`kernel/maxsim.h` lists them)."""
     return _kernel.isa()
 
 
-def _arrays(query: FloatArray, documents: MultiVectors) -> tuple[FloatArray, IntArray, FloatArray | None]:
-    """The documents as the kernel takes them, once the query is known to fit."""
+def _query(query: FloatArray | Codes, documents: Documents) -> tuple[FloatArray, int]:
+    """The query as float32 [Q, D] and the largest integer to quantise it to (0: the kernel's own), if it fits."""
+    if isinstance(documents, BitVectors) and query.dtype == np.uint8:
+        if query.ndim != 2 or len(query) == 0 or query.shape[1] != documents.codes.shape[1]:
+            raise ShapeError(f"query: got shape {query.shape} uint8, expected [Q >= 1, {documents.codes.shape[1]}]")
+        bits = np.unpackbits(query.astype(np.uint8, copy=False), axis=1, count=documents.dim, bitorder="little")
+        return bits.astype(np.float32) * np.float32(2) - np.float32(1), 1
     if query.ndim != 2 or query.dtype != np.float32 or not query.flags.c_contiguous:
         raise ShapeError(
             f"query: got shape {query.shape} {query.dtype}, expected [Q, D] C-contiguous float32 "
@@ -167,15 +226,19 @@ def _arrays(query: FloatArray, documents: MultiVectors) -> tuple[FloatArray, Int
         raise ShapeError(f"query: got shape {query.shape}, expected [Q >= 1, D = {documents.dim}]")
     if not bool(np.isfinite(query).all()):
         raise ShapeError("query holds NaN or infinity; check the encoder that made it")
+    return query.astype(np.float32, copy=False), 0
+
+
+def _arrays(documents: Documents) -> tuple[npt.NDArray[Any], IntArray, FloatArray | None]:
+    """The documents as the kernel takes them: tokens or codes, offsets, scales."""
+    offsets = np.ascontiguousarray(documents.offsets)
+    if isinstance(documents, BitVectors):
+        return documents.codes, offsets, None
     scales = documents.scales
-    return (
-        documents.tokens,
-        np.ascontiguousarray(documents.offsets),
-        None if scales is None else np.ascontiguousarray(scales),
-    )
+    return documents.tokens, offsets, None if scales is None else np.ascontiguousarray(scales)
 
 
-def _rows(rows: IntArray | None, documents: MultiVectors) -> IntArray | None:
+def _rows(rows: IntArray | None, documents: Documents) -> IntArray | None:
     if rows is None:
         return None
     if rows.ndim != 1 or rows.dtype != np.int64:

@@ -1,0 +1,224 @@
+// MaxSim over documents of one bit per dimension.
+//
+// Bit d of a document vector is 1 for +1 and 0 for -1; a query vector is integers, |level| <= bit_levels(D). So
+//     dot = 2 * agree - all,   agree = sum of |level| over dimensions where signs agree,   all = sum of |level|
+// and `agree` is a sum of table entries: one for each four bits of the document vector, 16 entries of one byte. Document
+// vectors lie in the lanes, a block of them transposed so that one shuffle looks up four dimensions of all of them.
+//
+// No overflow: an entry is at most 4 * 31 = 124, so two of them fit a byte; bit_levels(D) * D <= 65535, so `agree` fits
+// 16 bits without sign.
+#ifndef LATEWOOD_BITS_H
+#define LATEWOOD_BITS_H
+
+#include "maxsim.h"
+#include "walk.h"
+
+namespace {
+
+using latewood::Query;
+
+constexpr int kHalf = kBitRows / 2;  // 16-bit sums come as those of even rows, then those of odd rows
+
+constexpr std::int64_t code_bytes(std::int64_t dim) { return (dim + 7) / 8; }
+
+// Packed: 32 bytes of tables for each query vector and byte of a code, low four bits first; then `all`, [Q] int32.
+inline std::int64_t table_bytes(const Query& query) { return query.count * code_bytes(query.dim) * 32; }
+
+inline std::size_t bit_table_bytes(const Query& query) {
+    return static_cast<std::size_t>(table_bytes(query) + query.count * 4);
+}
+
+inline void pack_bit_tables(const Query& query, void* packed) {
+    std::uint8_t* table = static_cast<std::uint8_t*>(packed);
+    std::int32_t* all = reinterpret_cast<std::int32_t*>(table + table_bytes(query));
+    for (std::int64_t q = 0; q < query.count; ++q) {
+        const std::int16_t* levels = query.levels + q * query.dim;
+        all[q] = 0;
+        for (std::int64_t first = 0; first < code_bytes(query.dim) * 8; first += 4, table += 16) {
+            for (int pattern = 0; pattern < 16; ++pattern) table[pattern] = 0;
+            for (std::int64_t d = first; d < first + 4 && d < query.dim; ++d) {
+                const bool positive = levels[d] > 0;
+                const int size = positive ? levels[d] : -levels[d];
+                all[q] += size;
+                for (int pattern = 0; pattern < 16; ++pattern)
+                    if ((pattern >> (d - first) & 1) == positive)
+                        table[pattern] = static_cast<std::uint8_t>(table[pattern] + size);
+            }
+        }
+    }
+}
+
+// Scores documents of bits; what Stream is to the other formats.
+class BitStream {
+    const Query& query_;
+    const Documents& documents_;
+    const std::uint8_t* tables_;
+    const std::int32_t* all_;
+    const std::uint8_t* codes_;
+    std::int64_t bytes_;       // of a code
+    std::int64_t width_;       // of a row in `rows_`: whole pieces of 16 bytes, as transpose() takes them
+    std::uint8_t* rows_;       // [kBitRows, width_]
+    std::uint8_t* nibbles_;    // [width_, 2, kBitRows]: low and high four bits of every byte of the codes
+    std::uint16_t* best_;      // [kBitRows, Q, kHalf]: largest `agree` so far, for each span
+    Span spans_[kBitRows];
+    std::int64_t sources_[kBitRows];
+    std::uint16_t masks_[kBitRows][kBitRows];  // per span: all ones in its rows' lanes
+    alignas(64) std::uint16_t sums_[kBitQueries][kBitRows];
+    int span_count_ = 0, filled_ = 0;
+    Ahead ahead_;
+
+    static std::int64_t width_of(std::int64_t dim) { return round_up(code_bytes(dim), 16); }
+    static int lane_of(int row) { return row / 2 + row % 2 * kHalf; }
+
+  public:
+    static std::size_t workspace_bytes(const Query& query) {
+        const auto rows = static_cast<std::size_t>(width_of(query.dim)) * kBitRows;
+        return 3 * rows + static_cast<std::size_t>(query.count) * kBitRows * kHalf * sizeof(std::uint16_t);
+    }
+
+    BitStream(const Query& query, const void* packed, const Documents& documents, void* workspace)
+        : query_(query),
+          documents_(documents),
+          tables_(static_cast<const std::uint8_t*>(packed)),
+          all_(reinterpret_cast<const std::int32_t*>(tables_ + table_bytes(query))),
+          codes_(static_cast<const std::uint8_t*>(documents.tokens)),
+          bytes_(code_bytes(query.dim)),
+          width_(width_of(query.dim)),
+          rows_(static_cast<std::uint8_t*>(workspace)),
+          nibbles_(rows_ + width_ * kBitRows),
+          best_(reinterpret_cast<std::uint16_t*>(nibbles_ + 2 * width_ * kBitRows)) {
+        for (std::int64_t i = 0; i < width_ * kBitRows; ++i) rows_[i] = 0;
+    }
+
+    void score(const std::int64_t* rows, std::int64_t begin, std::int64_t end, float* scores) {
+        ahead_ = Ahead(documents_, rows, begin, end, bytes_);
+        fetch_block();
+        feed(documents_, rows, begin, end, scores, *this);
+    }
+
+    void similarities(std::int64_t document, float* out) {
+        const std::int64_t first = documents_.offsets[document], count = documents_.offsets[document + 1] - first;
+        for (std::int64_t t = 0; t < count; t += kBitRows) {
+            append(0, first + t, static_cast<int>(smaller(kBitRows, count - t)), false);
+            gather();
+            for (std::int64_t q = 0; q < query_.count; q += kBitQueries) {
+                const int group = sum_group(q);
+                for (int i = 0; i < group; ++i)
+                    for (int r = 0; r < filled_; ++r)
+                        out[(q + i) * count + t + r] = similarity(sums_[i][lane_of(r)], q + i);
+            }
+            span_count_ = filled_ = 0;
+        }
+    }
+
+    // What feed() asks of a block.
+    std::int64_t room() const { return kBitRows - filled_; }
+    bool empty() const { return filled_ == 0; }
+
+    void open() {
+        std::uint16_t* best = best_ + span_count_ * query_.count * kHalf;
+        for (std::int64_t i = 0; i < query_.count * kHalf; ++i) best[i] = 0;
+    }
+
+    void append(std::int64_t item, std::int64_t token, int count, bool finished) {
+        spans_[span_count_] = {item, filled_, filled_ + count, finished};
+        sources_[span_count_] = token;
+        ++span_count_;
+        filled_ += count;
+    }
+
+    void join(float* scores) {
+        fetch_block();
+        gather();
+        const bool whole = span_count_ == 1 && filled_ == kBitRows;
+        if (!whole) mask_spans();
+        for (std::int64_t q = 0; q < query_.count; q += kBitQueries) {
+            const int group = sum_group(q);
+            for (int i = 0; i < group; ++i)
+                for (int span = 0; span < span_count_; ++span) {
+                    std::uint16_t* best = best_ + (span * query_.count + q + i) * kHalf;
+                    whole ? join_whole(best, sums_[i]) : join_masked(best, sums_[i], masks_[span]);
+                }
+        }
+        for (int i = 0; i < span_count_; ++i)
+            if (spans_[i].finished) scores[spans_[i].item] = total(best_ + i * query_.count * kHalf);
+        const int last = span_count_ - 1;
+        if (!spans_[last].finished && last > 0)  // goes on in the next block, as its first span
+            for (std::int64_t i = 0; i < query_.count * kHalf; ++i) best_[i] = best_[last * query_.count * kHalf + i];
+        span_count_ = filled_ = 0;
+    }
+
+  private:
+    void fetch_block() {
+        const char* line = ahead_.next(kBitRows * bytes_);
+        for (std::int64_t i = 0; i < kBitRows * bytes_; i += 64) prefetch(line + i);
+    }
+
+    void gather() {
+        for (int i = 0; i < span_count_; ++i) {
+            const std::uint8_t* code = codes_ + sources_[i] * bytes_;
+            for (int r = spans_[i].begin; r < spans_[i].end; ++r, code += bytes_) copy_code(code, rows_ + r * width_);
+        }
+        transpose(rows_, width_, nibbles_);
+    }
+
+    void copy_code(const std::uint8_t* from, std::uint8_t* to) const {
+        if (bytes_ == 16)
+            __builtin_memcpy(to, from, 16);  // D 128: one load and one store
+        else
+            __builtin_memcpy(to, from, static_cast<std::size_t>(bytes_));
+    }
+
+    // `agree` of the block's rows with up to kBitQueries query vectors from q on, to `sums_`; how many there were.
+    int sum_group(std::int64_t q) {
+        const int group = static_cast<int>(smaller(kBitQueries, query_.count - q));
+        const std::uint8_t* tables = tables_ + q * bytes_ * 32;
+        switch (group) {
+            case 1: sum_bits<1>(nibbles_, tables, bytes_, sums_[0]); break;
+            case 2: sum_bits<2>(nibbles_, tables, bytes_, sums_[0]); break;
+            case 3: sum_bits<3>(nibbles_, tables, bytes_, sums_[0]); break;
+            default: sum_bits<4>(nibbles_, tables, bytes_, sums_[0]); break;
+        }
+        return group;
+    }
+
+    void mask_spans() {
+        for (int span = 0; span < span_count_; ++span) {
+            for (int i = 0; i < kBitRows; ++i) masks_[span][i] = 0;
+            for (int r = spans_[span].begin; r < spans_[span].end; ++r) masks_[span][lane_of(r)] = 0xffff;
+        }
+    }
+
+    static std::uint16_t larger(std::uint16_t a, std::uint16_t b) { return a > b ? a : b; }
+
+    static void join_whole(std::uint16_t* best, const std::uint16_t* sums) {
+        for (int i = 0; i < kHalf; ++i) best[i] = larger(best[i], larger(sums[i], sums[kHalf + i]));
+    }
+
+    // Lanes of other documents count as 0, which no maximum is below.
+    static void join_masked(std::uint16_t* best, const std::uint16_t* sums, const std::uint16_t* mask) {
+        for (int i = 0; i < kHalf; ++i) {
+            const auto even = static_cast<std::uint16_t>(sums[i] & mask[i]);
+            const auto odd = static_cast<std::uint16_t>(sums[kHalf + i] & mask[kHalf + i]);
+            best[i] = larger(best[i], larger(even, odd));
+        }
+    }
+
+    float similarity(std::int32_t agree, std::int64_t q) const {
+        return static_cast<float>(2 * agree - all_[q]) * query_.scales[q];
+    }
+
+    float total(const std::uint16_t* best) const {
+        float sum = 0.0f;
+        for (std::int64_t q = 0; q < query_.count; ++q, best += kHalf) {
+            std::uint16_t top = 0;
+            for (int i = 0; i < kHalf; ++i) top = larger(top, best[i]);
+            sum += similarity(top, q);
+        }
+        return sum;
+    }
+};
+
+}  // namespace
+
+#endif
