@@ -167,3 +167,19 @@ def test_bm25_files_are_made_anew_whatever_is_left_of_them(healthy, tmp_path):
                 file.write_bytes(file.read_bytes()[: rng.randrange(max(1, file.stat().st_size))])
         assert answers(path) == expected
         assert EmbeddedStore.open(path).check() == []
+
+
+def test_a_bit_flipped_in_any_file_of_bm25_is_noticed_and_mended(healthy, tmp_path):
+    source, expected = healthy
+    rng = random.Random(6)
+    for name in [name for name in files(source) if name.parts[:2] == ("derived", "bm25")]:
+        path = tmp_path / "kb.lw"
+        shutil.copytree(source, path)
+        content = bytearray((path / name).read_bytes())
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        (path / name).write_bytes(content)
+        (finding,) = findings_of(path)
+        assert str(path / name.parent) in finding
+        assert answers(path) == expected
+        assert findings_of(path) == []
+        shutil.rmtree(path)
