@@ -119,8 +119,8 @@ def test_sixty_damages(healthy, tmp_path):
 
 
 @pytest.mark.long
-def test_two_thousand_damages(healthy, tmp_path):
-    damage(healthy, tmp_path, 2000, seed=4)
+def test_five_hundred_damages(healthy, tmp_path):
+    damage(healthy, tmp_path, 500, seed=4)
 
 
 def test_every_byte_of_a_segment_counts(healthy, tmp_path):
