@@ -68,13 +68,21 @@ class Collection:
     # -- opening and closing ---------------------------------------------------------------------------------------
 
     @classmethod
-    def create(cls, path: str | Path, model: str | Path | Encoder = "minilm", *, truncate: bool = False) -> Collection:
+    def create(
+        cls,
+        path: str | Path,
+        model: str | Path | Encoder = "minilm",
+        *,
+        truncate: bool = False,
+        language: str = "english",
+    ) -> Collection:
         """Make an empty collection in a new folder.
 
         Args:
             path: the folder; its parent must exist, it must not (or be empty).
             model: "minilm", the bundled model; a sentence-transformers folder; or an Encoder.
             truncate: cut texts at the model's limit, as published figures do, instead of encoding them in windows.
+            language: how BM25 cuts words, one of `latewood.stores.analyzers.ANALYZERS`; "auto" for a mix.
 
         Raises:
             ModelError: the model isn't there.
@@ -82,7 +90,7 @@ class Collection:
         """
         encoder = encode.load(str(model), truncate=truncate) if isinstance(model, str | Path) else model
         golden = encode.golden_vectors(encoder)
-        store = EmbeddedStore.create(Path(path), encoder.spec, golden=golden)
+        store = EmbeddedStore.create(Path(path), encoder.spec, {"analyzer": language}, golden=golden)
         return cls(Path(path), store, encoder)
 
     @classmethod

@@ -267,7 +267,7 @@ def test_create_takes_an_empty_folder_and_clears_an_interrupted_attempt(tmp_path
 
 
 def test_create_refuses_settings_that_mean_nothing(tmp_path):
-    with pytest.raises(UsageError, match="analyzer: got 'klingon', expected one of english, plain, ngram"):
+    with pytest.raises(UsageError, match="analyzer: got 'klingon', expected one of english, auto, plain, ngram"):
         EmbeddedStore.create(tmp_path / "kb", SPEC, {"analyzer": "klingon"})
     assert list(tmp_path.iterdir()) == []
 

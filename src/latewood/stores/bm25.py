@@ -18,21 +18,18 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from latewood.errors import LockedError, MissingExtra, StorageError, UsageError
+from latewood.errors import LockedError, StorageError
 from latewood.index import Catalogue, IndexSnapshot, WriteLock, best, disk_errors, file_bytes, flush_folder
+from latewood.stores.analyzers import Analyzer, check_analyzer
+from latewood.stores.analyzers import import_tantivy as _tantivy
 from latewood.types import Candidates, IntArray
 
-__all__ = ["ANALYZERS", "Bm25", "check_analyzer"]
-
-ANALYZERS = ("english", "plain", "ngram")
-"""english: words, lower case, stemmed. plain: words, lower case. ngram: two and three characters, for scripts without
-spaces between words."""
+__all__ = ["Bm25"]
 
 _MANIFEST = "manifest.json"
 _BUILDING = "building"
@@ -42,33 +39,6 @@ _AT_ONCE = 4096
 _ANALYZER = "latewood"
 
 
-def check_analyzer(name: str) -> None:
-    """Refuse a name that isn't one of `ANALYZERS` with a UsageError."""
-    if name not in ANALYZERS:
-        raise UsageError(f"analyzer: got {name!r}, expected one of {', '.join(ANALYZERS)}")
-
-
-def _tantivy() -> Any:
-    try:
-        import tantivy
-    except ImportError:
-        raise MissingExtra("bm25", "tantivy", "bm25") from None
-    return tantivy
-
-
-@cache
-def _analyzer(name: str) -> Any:
-    tantivy = _tantivy()
-    if name == "ngram":
-        return tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.ngram(2, 3)).filter(tantivy.Filter.lowercase()).build()
-    builder = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
-    builder = builder.filter(tantivy.Filter.remove_long(40)).filter(tantivy.Filter.lowercase())
-    if name == "english":
-        builder = builder.filter(tantivy.Filter.stemmer("english"))
-    return builder.build()
-
-
-@cache
 def _schema() -> Any:
     builder = _tantivy().SchemaBuilder()
     builder.add_integer_field("row", fast=True)
@@ -140,7 +110,7 @@ class Bm25:
         """
         tantivy, schema = _tantivy(), _schema()
         words = text.encode(errors="replace").decode()  # tantivy takes no half of a surrogate pair
-        terms = _analyzer(self._analyzer).analyze(words)
+        terms = Analyzer.of(self._analyzer).terms(words)
         if not terms or not len(snapshot.live_rows):
             return best(np.zeros(0, np.int64), np.zeros(0, np.float32), k, snapshot.ids)
         searcher = self._at(snapshot).searcher
@@ -216,19 +186,20 @@ class Bm25:
 
     def _fill(self, index: Any, rows: IntArray) -> None:
         tantivy = _tantivy()
-        index.register_tokenizer(_ANALYZER, _analyzer(self._analyzer))
+        analyzer = Analyzer.of(self._analyzer)
+        index.register_tokenizer(_ANALYZER, analyzer.tokenizer)
         # One thread: documents lie in the order of their rows, and the same rows give the same files.
         writer = index.writer(heap_size=_HEAP, num_threads=1)
         for start in range(0, len(rows), _AT_ONCE):
             some = rows[start : start + _AT_ONCE]
             for row, text in zip(some.tolist(), self._texts(some), strict=True):
-                writer.add_document(tantivy.Document(row=row, text=text))
+                writer.add_document(tantivy.Document(row=row, text=analyzer.prepared(text)))
         writer.commit()
         writer.wait_merging_threads()
 
     def _opened(self, folder: Path, state: _State) -> _Built:
         index = _tantivy().Index.open(str(folder))
-        index.register_tokenizer(_ANALYZER, _analyzer(self._analyzer))
+        index.register_tokenizer(_ANALYZER, Analyzer.of(self._analyzer).tokenizer)
         return _Built(state, index, index.searcher(), in_memory=False)
 
     # -- copies ----------------------------------------------------------------------------------------------------

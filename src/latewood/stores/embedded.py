@@ -27,7 +27,8 @@ from latewood.index import (
     record_crc,
 )
 from latewood.index.live import CATALOGUE, LOCK, noted
-from latewood.stores.bm25 import ANALYZERS, Bm25, check_analyzer
+from latewood.stores.analyzers import ANALYZERS, check_analyzer
+from latewood.stores.bm25 import Bm25
 from latewood.stores.texts import TABLES, Record, Texts, content_digest, record_of
 from latewood.types import Candidates, EncodedPassages, EncoderSpec, FloatArray, IntArray, MultiVectors, Passage
 
@@ -148,7 +149,7 @@ class EmbeddedStore:
         Args:
             path: the folder; its parent must exist, it must not (or be empty).
             spec: the encoder that will fill it.
-            settings: JSON object; `analyzer` ("english", "plain" or "ngram") is how BM25 cuts words.
+            settings: JSON object; `analyzer`, one of `ANALYZERS`, is how BM25 cuts words.
             golden: vectors to recognise the encoder by, kept for `golden`.
 
         Raises:
