@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from latewood.cli import compare, demo, index, inspect, search
+from latewood.cli import compare, demo, index, inspect, plan, search
 
 __all__ = ["app"]
 
@@ -19,5 +19,6 @@ app.command("demo")(demo.command)
 app.command("index")(index.command)
 app.command("search")(search.command)
 app.command("compare")(compare.command)
+app.command("plan")(plan.command)
 app.command("stats")(inspect.stats)
 app.command("check")(inspect.check)
