@@ -72,11 +72,9 @@ def play(folder, root, events, changes, words, cuts):
             disk.left_after_cut(left, variant, seed=number)
             try:
                 assert_survives(left, acknowledged, expected, words)
-            except BaseException as error:
-                error.add_note(f"after event {number} ({event.kind.name} {event.path}), unsynced data {variant}") if (
-                    hasattr(error, "add_note")
-                ) else None
-                raise
+            except Exception as error:
+                when = f"power cut after event {number} ({event.kind.name} {event.path}), unsynced data {variant}"
+                raise AssertionError(when) from error
             shutil.rmtree(left)
     return acknowledged
 

@@ -146,6 +146,9 @@ def test_a_copy_of_another_collection_is_not_used(tmp_path, store):
     assert ranking(again.snapshot(), "oak") == expected
     again.close()
     other.close()
+    (left,) = (store.path / "derived" / "bm25").iterdir()
+    (foreign,) = (other.path / "derived" / "bm25").iterdir()
+    assert (left / "manifest.json").read_bytes() != (foreign / "manifest.json").read_bytes()  # made anew, on disk
 
 
 @pytest.mark.parametrize(

@@ -139,15 +139,14 @@ class Bm25:
 
     def _on_disk(self, snapshot: IndexSnapshot, wanted: _State) -> _Built | None:
         """The copy on disk, brought to this generation; None where that can't be."""
-        stored = self._stored()
-        if stored is not None and stored[1] == wanted:
-            with suppress(OSError, ValueError):
-                return self._opened(stored[0], wanted)
-        if stored is not None and stored[1].generation >= wanted.generation:
-            return None
         try:
-            with self._building() as building:
-                return self._opened(self._publish(building, snapshot, wanted, stored), wanted)
+            stored = self._stored()
+            if stored is None or stored[1].generation < wanted.generation:
+                with self._building() as building:
+                    stored = self._stored()  # once more: another process may have been at it until now
+                    if stored is None or stored[1].generation < wanted.generation:
+                        stored = self._publish(building, snapshot, wanted, stored), wanted
+            return self._opened(*stored) if stored[1] == wanted else None
         except (LockedError, StorageError, OSError, ValueError):
             # Another process is at it, or the folder can't be written: an index in memory ranks the same.
             return None
@@ -156,7 +155,7 @@ class Bm25:
         self, building: Path, snapshot: IndexSnapshot, wanted: _State, stored: tuple[Path, _State] | None
     ) -> Path:
         rows = snapshot.live_rows
-        if stored is not None and stored[1].grows_into(snapshot) and self._is_ours(stored[1]):
+        if stored is not None and stored[1].grows_into(snapshot):
             _link_files(stored[0], building)
             index = _tantivy().Index.open(str(building))
             rows = rows[rows >= stored[1].rows]
@@ -213,10 +212,11 @@ class Bm25:
         return sorted(found, key=lambda path: int(path.name))
 
     def _stored(self) -> tuple[Path, _State] | None:
-        """The newest copy, if it is whole."""
+        """The newest copy, if it is whole and of this collection."""
         for folder in self._copies()[-1:]:
             with suppress(OSError, ValueError):
-                return folder, _verified(folder, self._analyzer)
+                state = _verified(folder, self._analyzer)
+                return (folder, state) if self._is_ours(state) else None
         return None
 
     def _is_ours(self, state: _State) -> bool:
