@@ -62,7 +62,8 @@ class BitStream {
     std::uint16_t* best_;      // [kBitRows, Q, kHalf]: largest `agree` so far, for each span
     Span spans_[kBitRows];
     std::int64_t sources_[kBitRows];
-    std::uint16_t masks_[kBitRows][kBitRows];  // per span: all ones in its rows' lanes
+    // Per span: all ones in its rows' lanes. The lanes of other documents count as 0, which no maximum is below.
+    alignas(64) std::uint16_t masks_[kBitRows][kBitRows];
     alignas(64) std::uint16_t sums_[kBitQueries][kBitRows];
     int span_count_ = 0, filled_ = 0;
     Ahead ahead_;
@@ -130,14 +131,13 @@ class BitStream {
     void join(float* scores) {
         fetch_block();
         gather();
-        const bool whole = span_count_ == 1 && filled_ == kBitRows;
-        if (!whole) mask_spans();
+        mask_spans();
         for (std::int64_t q = 0; q < query_.count; q += kBitQueries) {
             const int group = sum_group(q);
             for (int i = 0; i < group; ++i)
                 for (int span = 0; span < span_count_; ++span) {
                     std::uint16_t* best = best_ + (span * query_.count + q + i) * kHalf;
-                    whole ? join_whole(best, sums_[i]) : join_masked(best, sums_[i], masks_[span]);
+                    join_sums(sums_[i], masks_[span], best);
                 }
         }
         for (int i = 0; i < span_count_; ++i)
@@ -184,23 +184,9 @@ class BitStream {
 
     void mask_spans() {
         for (int span = 0; span < span_count_; ++span) {
-            for (int i = 0; i < kBitRows; ++i) masks_[span][i] = 0;
-            for (int r = spans_[span].begin; r < spans_[span].end; ++r) masks_[span][lane_of(r)] = 0xffff;
-        }
-    }
-
-    static std::uint16_t larger(std::uint16_t a, std::uint16_t b) { return a > b ? a : b; }
-
-    static void join_whole(std::uint16_t* best, const std::uint16_t* sums) {
-        for (int i = 0; i < kHalf; ++i) best[i] = larger(best[i], larger(sums[i], sums[kHalf + i]));
-    }
-
-    // Lanes of other documents count as 0, which no maximum is below.
-    static void join_masked(std::uint16_t* best, const std::uint16_t* sums, const std::uint16_t* mask) {
-        for (int i = 0; i < kHalf; ++i) {
-            const auto even = static_cast<std::uint16_t>(sums[i] & mask[i]);
-            const auto odd = static_cast<std::uint16_t>(sums[kHalf + i] & mask[kHalf + i]);
-            best[i] = larger(best[i], larger(even, odd));
+            const bool whole = spans_[span].end - spans_[span].begin == kBitRows;
+            for (int i = 0; i < kBitRows; ++i) masks_[span][i] = whole ? 0xffff : 0;
+            for (int r = spans_[span].begin; !whole && r < spans_[span].end; ++r) masks_[span][lane_of(r)] = 0xffff;
         }
     }
 
@@ -211,9 +197,7 @@ class BitStream {
     float total(const std::uint16_t* best) const {
         float sum = 0.0f;
         for (std::int64_t q = 0; q < query_.count; ++q, best += kHalf) {
-            std::uint16_t top = 0;
-            for (int i = 0; i < kHalf; ++i) top = larger(top, best[i]);
-            sum += similarity(top, q);
+            sum += similarity(largest_sum(best), q);
         }
         return sum;
     }

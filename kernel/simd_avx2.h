@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "transpose_x86.h"
+
 namespace {
 
 constexpr int kLanes = 8;
@@ -15,9 +17,21 @@ using Floats = __m256;
 
 inline Floats load(const float* p) { return _mm256_loadu_ps(p); }
 inline void store(float* p, Floats v) { _mm256_storeu_ps(p, v); }
-inline Floats splat(float x) { return _mm256_set1_ps(x); }
 inline Floats max(Floats a, Floats b) { return _mm256_max_ps(a, b); }
-inline Floats multiply(Floats a, Floats b) { return _mm256_mul_ps(a, b); }
+
+// sum += term, in place. As instructions and not as intrinsics, for the register allocator: gcc 12 reorders the
+// intrinsics of a tile, copies or spills its sums in the innermost loop, and takes up to 1.6 times as long.
+#if defined(__GNUC__)
+#define LATEWOOD_NOINLINE __attribute__((noinline))
+inline void add_product(__m256& sum, __m256 a, __m256 b) { __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b)); }
+inline void add_32(__m256i& sum, __m256i term) { __asm__("vpaddd %1, %0, %0" : "+x"(sum) : "x"(term)); }
+inline void add_16(__m256i& sum, __m256i term) { __asm__("vpaddw %1, %0, %0" : "+x"(sum) : "x"(term)); }
+#else
+#define LATEWOOD_NOINLINE
+inline void add_product(__m256& sum, __m256 a, __m256 b) { sum = _mm256_fmadd_ps(a, b, sum); }
+inline void add_32(__m256i& sum, __m256i term) { sum = _mm256_add_epi32(sum, term); }
+inline void add_16(__m256i& sum, __m256i term) { sum = _mm256_add_epi16(sum, term); }
+#endif
 
 // Lanes 0, 1, 4, 5 to the front: what hadd leaves behind of sums of two; 0, 4 of sums of four.
 inline __m256i front_pairs(__m256i v) { return _mm256_permute4x64_epi64(v, 0b1000); }
@@ -40,15 +54,7 @@ struct FloatTile {
         if constexpr (Step == 4) return _mm256_broadcast_ps(reinterpret_cast<const __m128*>(p));
         if constexpr (Step == 8) return _mm256_loadu_ps(p);
     }
-    static void add(Sum& sum, Vector q, Vector d) {
-#if defined(__GNUC__)
-        // As an instruction and not as an intrinsic, for the register allocator: gcc 12 reorders the intrinsics of a
-        // tile, copies or spills its sums in the innermost loop, and takes up to 1.6 times as long.
-        __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(q), "x"(d));
-#else
-        sum = _mm256_fmadd_ps(q, d, sum);
-#endif
-    }
+    static void add(Sum& sum, Vector q, Vector d) { add_product(sum, q, d); }
     template <int Step>
     static Floats finish(Sum v, float) {
         if constexpr (Step >= 2) v = _mm256_hadd_ps(v, v);
@@ -80,14 +86,7 @@ struct IntTile {
     }
     // |level| <= 8191 and |token| <= 128, so a pair of products stays below 2^21 and pmaddwd can't wrap;
     // query_levels() keeps the sum over all dimensions below 2^31.
-    static void add(Sum& sum, Vector q, Vector d) {
-        const __m256i products = _mm256_madd_epi16(q, d);
-#if defined(__GNUC__)
-        __asm__("vpaddd %1, %0, %0" : "+x"(sum) : "x"(products));  // as above
-#else
-        sum = _mm256_add_epi32(sum, products);
-#endif
-    }
+    static void add(Sum& sum, Vector q, Vector d) { add_32(sum, _mm256_madd_epi16(q, d)); }
     template <int Step>
     static Floats finish(Sum v, float scale) {
         if constexpr (Step >= 2) v = _mm256_hadd_epi32(v, v);
@@ -120,44 +119,16 @@ inline void widen(const std::int8_t* from, std::int16_t* to, std::int64_t n) {
 constexpr int kBitRows = 32;
 constexpr int kBitQueries = 4;
 
-// Codes [32, width] to nibbles [width, 2, 32]: of every byte the low four bits, then the high four. Row r and row 16 + r
-// share a register, so that transposing 16 x 16 bytes in both halves gives the rows in order.
 inline void transpose(const std::uint8_t* codes, std::int64_t width, std::uint8_t* nibbles) {
-    const __m256i low = _mm256_set1_epi8(15);
-    for (std::int64_t piece = 0; piece < width; piece += 16) {
-        __m256i a[16], b[16];
-#pragma GCC unroll 16
-        for (int r = 0; r < 16; ++r) {
-            const std::uint8_t* code = codes + r * width + piece;
-            a[r] = _mm256_inserti128_si256(
-                _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(code))),
-                _mm_loadu_si128(reinterpret_cast<const __m128i*>(code + 16 * width)), 1);
-        }
-        // Four rounds of interleaving row i with row i + 8 bring byte j of row r from place 16 * r + j to 16 * j + r.
-#pragma GCC unroll 4
-        for (int round = 0; round < 4; ++round) {
-#pragma GCC unroll 8
-            for (int i = 0; i < 8; ++i) {
-                b[2 * i] = _mm256_unpacklo_epi8(a[i], a[i + 8]);
-                b[2 * i + 1] = _mm256_unpackhi_epi8(a[i], a[i + 8]);
-            }
-#pragma GCC unroll 16
-            for (int i = 0; i < 16; ++i) a[i] = b[i];
-        }
-#pragma GCC unroll 16
-        for (int byte = 0; byte < 16; ++byte, nibbles += 64) {
-            __m256i* to = reinterpret_cast<__m256i*>(nibbles);
-            _mm256_storeu_si256(to, _mm256_and_si256(a[byte], low));
-            _mm256_storeu_si256(to + 1, _mm256_and_si256(_mm256_srli_epi16(a[byte], 4), low));
-        }
-    }
+    transpose_32(codes, width, nibbles, kBitRows);
 }
 
 // Sums of the table entries that the nibbles choose, for G query vectors: [G, 32], even rows before odd ones.
 // `tables` are [G, bytes, 2, 16]. Two entries fit a byte; `both` adds the bytes as pairs, `odd` the upper of each pair,
 // and what `odd` accounts for is taken out of `both` at the end. All of it modulo 2^16, which no true sum reaches.
+// A function of its own: inlined, gcc 12 keeps the sums in memory.
 template <int G>
-inline void sum_bits(const std::uint8_t* nibbles, const std::uint8_t* tables, std::int64_t bytes, std::uint16_t* sums) {
+LATEWOOD_NOINLINE void sum_bits(const std::uint8_t* nibbles, const std::uint8_t* tables, std::int64_t bytes, std::uint16_t* sums) {
     __m256i both[G], odd[G];
 #pragma GCC unroll 4
     for (int g = 0; g < G; ++g) both[g] = odd[g] = _mm256_setzero_si256();
@@ -170,8 +141,8 @@ inline void sum_bits(const std::uint8_t* nibbles, const std::uint8_t* tables, st
             const __m256i entries = _mm256_add_epi8(
                 _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(table)), low),
                 _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(table + 1)), high));
-            both[g] = _mm256_add_epi16(both[g], entries);
-            odd[g] = _mm256_add_epi16(odd[g], _mm256_srli_epi16(entries, 8));
+            add_16(both[g], entries);
+            add_16(odd[g], _mm256_srli_epi16(entries, 8));
         }
     }
 #pragma GCC unroll 4
@@ -180,6 +151,24 @@ inline void sum_bits(const std::uint8_t* nibbles, const std::uint8_t* tables, st
         _mm256_storeu_si256(to, _mm256_sub_epi16(both[g], _mm256_slli_epi16(odd[g], 8)));
         _mm256_storeu_si256(to + 1, odd[g]);
     }
+}
+
+// Joins sums [32] where `mask` is all ones to the maxima `best` [16], an even and an odd row to each.
+inline void join_sums(const std::uint16_t* sums, const std::uint16_t* mask, std::uint16_t* best) {
+    const __m256i* from = reinterpret_cast<const __m256i*>(sums);
+    const __m256i* lanes = reinterpret_cast<const __m256i*>(mask);
+    __m256i* to = reinterpret_cast<__m256i*>(best);
+    const __m256i even = _mm256_and_si256(_mm256_loadu_si256(from), _mm256_loadu_si256(lanes));
+    const __m256i odd = _mm256_and_si256(_mm256_loadu_si256(from + 1), _mm256_loadu_si256(lanes + 1));
+    _mm256_storeu_si256(to, _mm256_max_epu16(_mm256_loadu_si256(to), _mm256_max_epu16(even, odd)));
+}
+
+inline std::uint16_t largest_sum(const std::uint16_t* best) {
+    const __m128i* from = reinterpret_cast<const __m128i*>(best);
+    const __m128i top = _mm_max_epu16(_mm_loadu_si128(from), _mm_loadu_si128(from + 1));
+    // The machine has the smallest of eight, so look for it among complements.
+    const __m128i least = _mm_minpos_epu16(_mm_xor_si128(top, _mm_set1_epi16(-1)));
+    return static_cast<std::uint16_t>(~_mm_extract_epi16(least, 0));
 }
 
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }

@@ -26,11 +26,6 @@ inline Floats max(Floats a, Floats b) {
     for (int i = 0; i < kLanes; ++i) v.lane[i] = a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i];
     return v;
 }
-inline Floats multiply(Floats a, Floats b) {
-    Floats v;
-    for (int i = 0; i < kLanes; ++i) v.lane[i] = a.lane[i] * b.lane[i];
-    return v;
-}
 
 // Sums of `Step` neighbours, moved to the front lanes.
 template <int Step, class Lane>
@@ -149,6 +144,24 @@ inline void sum_bits(const std::uint8_t* nibbles, const std::uint8_t* tables, st
                 std::uint16_t& sum = sums[g * kBitRows + r / 2 + r % 2 * (kBitRows / 2)];
                 sum = static_cast<std::uint16_t>(sum + entry);
             }
+}
+
+inline std::uint16_t larger(std::uint16_t a, std::uint16_t b) { return a > b ? a : b; }
+
+// Joins sums [kBitRows] where `mask` is all ones to the maxima `best` [kBitRows / 2], an even and an odd row to each.
+inline void join_sums(const std::uint16_t* sums, const std::uint16_t* mask, std::uint16_t* best) {
+    constexpr int kOdd = kBitRows / 2;
+    for (int i = 0; i < kOdd; ++i) {
+        const auto even = static_cast<std::uint16_t>(sums[i] & mask[i]);
+        const auto odd = static_cast<std::uint16_t>(sums[kOdd + i] & mask[kOdd + i]);
+        best[i] = larger(best[i], larger(even, odd));
+    }
+}
+
+inline std::uint16_t largest_sum(const std::uint16_t* best) {
+    std::uint16_t top = 0;
+    for (int i = 0; i < kBitRows / 2; ++i) top = larger(top, best[i]);
+    return top;
 }
 
 inline void prefetch(const void* p) {

@@ -80,7 +80,7 @@ void tile(const Work<Tile>& work) {
     constexpr int kVector = kLanes * Tile::kPerLane;
     constexpr int kMove = Step * Tile::kPerLane;
     typename Tile::Sum sums[R][C];
-#pragma GCC unroll 16
+#pragma GCC unroll 24
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
         for (int c = 0; c < C; ++c) sums[r][c] = Tile::zero();
@@ -91,7 +91,7 @@ void tile(const Work<Tile>& work) {
     const std::ptrdiff_t pitch = work.pitch;
     const typename Tile::Element* query = work.query;
     const typename Tile::Element* bases[kBases];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int b = 0; b < kBases; ++b) bases[b] = work.rows + 3 * b * pitch;
     const char* ahead = work.ahead;
 
@@ -101,7 +101,7 @@ void tile(const Work<Tile>& work) {
             typename Tile::Vector q[C];
 #pragma GCC unroll 4
             for (int c = 0; c < C; ++c) q[c] = Tile::query(query + (u * C + c) * kVector);
-#pragma GCC unroll 16
+#pragma GCC unroll 24
             for (int r = 0; r < R; ++r) {
                 const auto d = Tile::template spread<Step>(bases[r / 3] + r % 3 * pitch + u * kMove);
 #pragma GCC unroll 4
@@ -113,7 +113,7 @@ void tile(const Work<Tile>& work) {
             }
         }
         query += kStride<Step> * C * kVector;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int b = 0; b < kBases; ++b) {
             bases[b] += kStride<Step> * kMove;
             LATEWOOD_KEEP(bases[b]);
@@ -124,11 +124,11 @@ void tile(const Work<Tile>& work) {
     for (int c = 0; c < C; ++c) {
         if (work.best != nullptr) {
             Floats top = load(work.best + c * kLanes);
-#pragma GCC unroll 16
+#pragma GCC unroll 24
             for (int r = 0; r < R; ++r) top = max(top, Tile::template finish<Step>(sums[r][c], work.row_scales[r]));
             store(work.best + c * kLanes, top);
         } else {
-#pragma GCC unroll 16
+#pragma GCC unroll 24
             for (int r = 0; r < R; ++r)
                 store(work.out + r * work.out_pitch + c * kLanes,
                       Tile::template finish<Step>(sums[r][c], work.row_scales[r]));
