@@ -65,7 +65,7 @@ class BoundPipeline:
         Raises:
             PipelineError: explain without a `late` step at the end.
         """
-        if explain and not self._ends_in_late():
+        if explain and not self.ends_in_late:
             raise PipelineError(f"explain shows what late interaction matched: '{self.pipeline}' doesn't end in late")
         run = _Run(self.snapshot, self.encoder, query, self.memo if self.memo is not None else {})
         if self.pipeline.needs != {"bm25"}:
@@ -77,7 +77,9 @@ class BoundPipeline:
         assert found is not None
         return self._ranking(run, found, pool, texts=texts, explain=explain)
 
-    def _ends_in_late(self) -> bool:
+    @property
+    def ends_in_late(self) -> bool:
+        """Whether its hits can be explained."""
         last = self.pipeline.steps[-1]
         return not last.is_fusion and last.stages[0].name == "late"
 

@@ -211,14 +211,31 @@ class Collection:
         progress: Progress | None = None,
     ) -> Comparison:
         """Judge pipelines on labelled questions; the first is the baseline (see `latewood.evaluate.compare`)."""
-        systems: list[System] = []
+        return compare(self.systems(pipelines), queries, qrels, None, group=group, progress=progress)
+
+    def systems(self, pipelines: Sequence[str], name: str = "") -> list[System]:
+        """Pipelines as `latewood.evaluate.compare` takes them, beside those of other collections, or runs.
+
+        Args:
+            pipelines: their texts, which become their names.
+            name: what tells this collection from others: "dense:50 @ name".
+        """
         memo: dict[str, tuple[EncodedQuery, float]] = {}  # a query is encoded once for all pipelines
-        for text in pipelines:
-            bound = replace(self.bind(text), memo=memo)
-            systems.append(
-                System(text, bound, pool=bound.pipeline.depths()[-2] if len(bound.pipeline.steps) > 1 else 0)
-            )
-        return compare(systems, queries, qrels, self.sources(), group=group, progress=progress)
+        corpus = self.sources()
+        return [self._system(replace(self.bind(text), memo=memo), text, name, corpus) for text in pipelines]
+
+    def _system(self, bound: BoundPipeline, text: str, name: str, corpus: Mapping[str, str]) -> System:
+        return System(
+            f"{text} @ {name}" if name else text,
+            bound,
+            pool=bound.pipeline.depths()[-2] if len(bound.pipeline.steps) > 1 else 0,
+            corpus=corpus,
+            explain=lambda query, k: bound.rank(query, k, texts=True, explain=bound.ends_in_late),
+        )
+
+    def get(self, ids: Sequence[str]) -> list[Passage]:
+        """Passages by id, in this order; an id that isn't there is an InputError that names it."""
+        return self._snapshot.passages(self._snapshot.rows(ids))
 
     def sources(self) -> dict[str, str]:
         """Passage id → id of the document that it comes from, of all passages."""
