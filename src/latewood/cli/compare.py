@@ -1,7 +1,11 @@
-"""`latewood compare`: several pipelines, one set of labelled questions, one table."""
+"""`latewood compare`: pipelines, collections and foreign runs, one set of labelled questions, one table, one report."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,10 +13,26 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from latewood.cli.options import CollectionArgument, JsonOption, ModelOption
+from latewood.cli.options import JsonOption, ModelOption
 from latewood.cli.output import console, print_json, progress_bar, remark, remarks_from_warnings
 from latewood.collection import Collection
-from latewood.evaluate import Comparison, read_qrels, read_queries, select, tables
+from latewood.errors import InputError, StorageError, UsageError
+from latewood.evaluate import (
+    DEFAULT_METRICS,
+    Comparison,
+    System,
+    compare,
+    read_qrels,
+    read_queries,
+    read_run,
+    select,
+    tables,
+    write_report,
+    write_run,
+)
+from latewood.evaluate.report import Texts, load_jinja
+from latewood.ingest.jsonl import read_jsonl
+from latewood.types import Passage
 
 __all__ = ["command", "print_comparison"]
 
@@ -20,24 +40,56 @@ Group = Literal["auto", "passage", "source"]
 
 
 def command(
-    collection: CollectionArgument,
     queries: Annotated[Path, typer.Option("-q", "--queries", metavar="FILE", help="JSONL with _id and text.")],
     qrels: Annotated[Path, typer.Option("-r", "--qrels", metavar="FILE", help="Judgements, BEIR's TSV or TREC's.")],
+    collection: Annotated[
+        Path | None, typer.Argument(metavar="COLLECTION", help="The collection's folder; not needed with --run.")
+    ] = None,
+    others: Annotated[
+        list[Path] | None,
+        typer.Option("-c", "--collection", metavar="FOLDER", help="Another one; every pipeline runs on each."),
+    ] = None,
     pipeline: Annotated[
-        list[str], typer.Option("--pipeline", "-p", help="Give it several times; the first is the baseline.")
-    ],
+        list[str] | None, typer.Option("--pipeline", "-p", help="Give it several times; the first is the baseline.")
+    ] = None,
+    run: Annotated[
+        list[str] | None, typer.Option("--run", metavar="NAME=FILE", help="A TREC run of another system.")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option("--baseline", metavar="NAME", help="What the others are measured against.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", "-m", help="ir-measures' name; the first decides the verdict.")
+    ] = None,
+    corpus: Annotated[
+        Path | None, typer.Option("--corpus", metavar="FILE", help="JSONL documents: what runs could find.")
+    ] = None,
     group: Annotated[Group, typer.Option("--group", help="What the judgements name.")] = "auto",
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a report, one file.")] = None,
+    save_runs: Annotated[
+        Path | None, typer.Option("--save-runs", metavar="FOLDER", help="Write each ranking as a TREC run.")
+    ] = None,
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Compare pipelines on labelled questions; exit code 1 when a question could not be answered."""
+    """Compare pipelines and runs on labelled questions; exit code 1 when a question could not be answered."""
     asked, judged = read_queries(queries), read_qrels(qrels)
-    with (
-        remarks_from_warnings(),
-        Collection.open(collection, model) as kb,
-        progress_bar("asking", len(pipeline) * len(select(asked, judged)), quiet=as_json) as advance,
-    ):
-        comparison = kb.compare(pipeline, asked, judged, group=group, progress=advance)
+    folders = [*([collection] if collection else []), *(others or [])]
+    _check(folders, pipeline or [], run or [], html)
+    documents = _documents(corpus) if corpus else None
+    with remarks_from_warnings(), ExitStack() as stack:
+        opened = [stack.enter_context(Collection.open(folder, model)) for folder in folders]
+        systems = _baseline_first([*_pipelines(opened, pipeline or []), *_runs(run or [], documents)], baseline)
+        with progress_bar("asking", len(systems) * len(select(asked, judged)), quiet=as_json) as advance:
+            comparison = compare(
+                systems, asked, judged, None, metrics=metric or DEFAULT_METRICS, group=group, progress=advance
+            )
+        if save_runs:
+            _save_runs(comparison, save_runs)
+        if html:
+            about = _about(folders, run or [], queries, qrels)
+            write_report(html, comparison, systems, _texts(opened, documents), about)
+            remark(f"report: {html}")
     if as_json:
         print_json(comparison.to_json())
     else:
@@ -49,7 +101,7 @@ def command(
 
 
 def print_comparison(comparison: Comparison, metrics: tuple[str, ...] | None = None) -> None:
-    """Print what is found, whether it is luck and what it takes, each with what it can't tell."""
+    """Print what is found, whether it is luck and what it takes, each with what it can't tell; then the verdict."""
     for laid_out in tables(comparison, metrics):
         console.print(f"\n{laid_out.title}", style="bold", markup=False)
         grid = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
@@ -61,3 +113,110 @@ def print_comparison(comparison: Comparison, metrics: tuple[str, ...] | None = N
         console.print(grid)
         for note in laid_out.notes:
             console.print(note, style="dim", markup=False)
+    if comparison.verdict:
+        console.print("\nverdict", style="bold", markup=False)
+        console.print(comparison.verdict.text, markup=False)
+
+
+def _check(folders: Sequence[Path], pipelines: Sequence[str], runs: Sequence[str], html: Path | None) -> None:
+    """Find out what can't be done before anything is asked."""
+    if not folders and not runs:
+        raise UsageError("nothing to compare: give a COLLECTION with --pipeline, or --run NAME=FILE")
+    if folders and not pipelines:
+        raise UsageError(f"{folders[0]}: which pipelines? Give at least one, such as --pipeline dense:50")
+    if pipelines and not folders:
+        raise UsageError(f"--pipeline '{pipelines[0]}' has nothing to run on: give a COLLECTION")
+    if html:
+        load_jinja()
+        if not html.parent.is_dir():
+            raise StorageError(f"{html}: there is no folder {html.parent} to write the report to; make it first")
+
+
+def _documents(path: Path) -> dict[str, Passage]:
+    documents: dict[str, Passage] = {}
+    for passage in read_jsonl(path):
+        if passage.id in documents:
+            raise InputError(f"{path}: the id {passage.id!r} comes twice; expected each document under its own id")
+        documents[passage.id] = passage
+    return documents
+
+
+def _pipelines(opened: Sequence[Collection], pipelines: Sequence[str]) -> list[System]:
+    """Every pipeline on every collection; collections are told apart by name where there are several."""
+    if len(opened) == 1:
+        return opened[0].systems(pipelines)
+    stems = [kb.path.resolve().stem for kb in opened]
+    names = stems if len(set(stems)) == len(stems) else [str(kb.path) for kb in opened]
+    return [system for kb, name in zip(opened, names, strict=True) for system in kb.systems(pipelines, name)]
+
+
+def _runs(given: Sequence[str], documents: Mapping[str, Passage] | None) -> list[System]:
+    corpus = None if documents is None else {passage.id: passage.source_id for passage in documents.values()}
+    systems = []
+    for text in given:
+        name, separator, path = text.partition("=")
+        if not separator or not name or not path:
+            raise UsageError(f"--run {text!r}: expected NAME=FILE, such as --run today=today.run")
+        systems.append(System(name, read_run(path), corpus=corpus))
+    return systems
+
+
+def _baseline_first(systems: list[System], baseline: str | None) -> list[System]:
+    if baseline is None:
+        return systems
+    names = [system.name for system in systems]
+    if baseline not in names:
+        raise UsageError(f"--baseline '{baseline}' is none of those compared: {', '.join(map(repr, names))}")
+    first = systems[names.index(baseline)]
+    return [first, *(system for system in systems if system is not first)]
+
+
+def _save_runs(comparison: Comparison, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise StorageError(f"{folder}: could not be made: {err.strerror or err}") from err
+    for number, result in enumerate(comparison.results, start=1):
+        slug = re.sub(r"[^A-Za-z0-9_.]+", "-", result.pipeline).strip("-")
+        path = folder / f"{number}-{slug}.run"
+        write_run(path, result.rankings, result.scores, tag=slug)
+        remark(f"run: {path}")
+
+
+def _texts(opened: Sequence[Collection], documents: Mapping[str, Passage] | None) -> Texts:
+    """Texts of judged ids: from the corpus that was given, else from the first collection that has them."""
+    lookups = [_lookup(kb) for kb in opened]
+    given = documents or {}
+
+    def texts(ids: Sequence[str]) -> dict[str, str]:
+        found = {judged_id: given[judged_id].text for judged_id in ids if judged_id in given}
+        for lookup in lookups:
+            found |= lookup([judged_id for judged_id in ids if judged_id not in found])
+        return found
+
+    return texts
+
+
+def _lookup(kb: Collection) -> Callable[[Sequence[str]], dict[str, str]]:
+    """Texts of passages by id, and of sources by their first passage."""
+    sources = kb.sources()
+    passage_of: dict[str, str] = {}
+    for passage_id, source_id in sources.items():
+        passage_of.setdefault(source_id, passage_id)
+    passage_of |= {passage_id: passage_id for passage_id in sources}
+
+    def lookup(ids: Sequence[str]) -> dict[str, str]:
+        here = [judged_id for judged_id in ids if judged_id in passage_of]
+        passages = kb.get([passage_of[judged_id] for judged_id in here])
+        return {judged_id: passage.text for judged_id, passage in zip(here, passages, strict=True)}
+
+    return lookup
+
+
+def _about(folders: Sequence[Path], runs: Sequence[str], queries: Path, qrels: Path) -> list[tuple[str, str]]:
+    about = [("Date", datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"))]
+    if folders:
+        about.append(("Collections", ", ".join(folder.name for folder in folders)))
+    if runs:
+        about.append(("Runs", ", ".join(runs)))
+    return [*about, ("Questions", queries.name), ("Judgements", qrels.name)]

@@ -13,6 +13,7 @@ from latewood.evaluate.examples import Example, Examples, pick
 from latewood.evaluate.grouping import Grouping, join
 from latewood.evaluate.latency import Latency, Percentiles, StageLatency, latency
 from latewood.evaluate.metrics import DEFAULT_METRICS, measure, parse_metrics, pool_recall
+from latewood.evaluate.report import render, write_report
 from latewood.evaluate.results import Note, Verdict
 from latewood.evaluate.runs import Run, read_run, write_run
 from latewood.evaluate.significance import Significance, holm, permutation_p
@@ -55,7 +56,9 @@ __all__ = [
     "read_qrels",
     "read_queries",
     "read_run",
+    "render",
     "select",
     "tables",
+    "write_report",
     "write_run",
 ]

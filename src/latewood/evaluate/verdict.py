@@ -13,7 +13,7 @@ from latewood.evaluate.bootstrap import difference
 from latewood.evaluate.results import Comparison, SystemResult, Verdict
 from latewood.evaluate.significance import ALPHA, permutation_p, queries_needed
 
-__all__ = ["decide", "p_text"]
+__all__ = ["about", "decide", "p_text"]
 
 
 def decide(comparison: Comparison) -> Verdict:
@@ -47,6 +47,12 @@ def decide(comparison: Comparison) -> Verdict:
 def p_text(p: float) -> str:
     """A p-value as it is written: three decimals, and never 0."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def about(count: int) -> str:
+    """A number of questions to two figures, upwards: what it is computed from is no better known than that."""
+    step = 10 ** max(0, len(str(count)) - 2)
+    return f"{-(-count // step) * step:,}"
 
 
 def _better(comparison: Comparison, better: Sequence[SystemResult]) -> str:
@@ -96,7 +102,7 @@ def _no_difference(comparison: Comparison, others: Sequence[SystemResult], worse
         said.append(f"A true difference of {worth.detectable:.3f} would show in four of five such sets of questions.")
         needed = queries_needed(change.mean, worth.detectable, len(comparison.judged))
         if needed is not None and needed > len(comparison.judged):
-            said.append(f"To show one of the measured size takes about {needed:,} questions.")
+            said.append(f"To show one of the measured size takes about {about(needed)} questions.")
     if worse:
         said.append(f"{_listed(worse)} {_finds(worse)} less.")
     return " ".join(said)
