@@ -30,6 +30,7 @@ LEVELS = {
     "binding": 7,
     "collection": 8,
     "__init__": 9,
+    "folders": 9,
     "demo": 10,
     "cli": 11,
     "__main__": 12,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,47 +15,132 @@ from latewood.cli.options import JsonOption
 from latewood.cli.output import console, emit_json, progress_bar, remark, remarks_from_warnings
 from latewood.collection import AddReport, Collection
 from latewood.errors import UsageError
-from latewood.ingest import count_jsonl, read_jsonl
+from latewood.folders import FolderReport, index_paths
+from latewood.ingest import MAX_BYTES, Rules, count_jsonl, find_files, read_jsonl
+from latewood.stores.analyzers import ANALYZERS, check_analyzer
 
 __all__ = ["command"]
 
+_NAMED = 10
+"""Skipped files that are named to people; --json names all."""
+
+PathsArgument = Annotated[list[Path] | None, typer.Argument(metavar="PATH…", help="Folders and files to index.")]
+CollectionOption = Annotated[Path, typer.Option("-c", "--collection", metavar="FOLDER", help="Made if it isn't there.")]
+JsonlOption = Annotated[
+    list[Path] | None,
+    typer.Option("--jsonl", metavar="FILE", help="Records with _id, title, text; may be given again."),
+]
+IncludeOption = Annotated[
+    list[str] | None,
+    typer.Option("--include", metavar="GLOB", help="Take only files that match; other types are read as text."),
+]
+ExcludeOption = Annotated[
+    list[str] | None, typer.Option("--exclude", metavar="GLOB", help="Leave out files and folders that match.")
+]
+MaxBytesOption = Annotated[int, typer.Option("--max-bytes", metavar="N", help="Larger files are named, not read.")]
+PruneOption = Annotated[
+    bool, typer.Option("--prune", help="Remove what came from these paths and isn't found there any more.")
+]
+ChunkOption = Annotated[
+    bool, typer.Option("--chunk/--no-chunk", help="Cut JSONL documents into passages, as files are.")
+]
+LanguageOption = Annotated[
+    str | None,
+    typer.Option("--language", metavar="NAME", help="How BM25 cuts words in a new collection: english, auto, french …"),
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", metavar="NAME|FOLDER", help="minilm, or a sentence-transformers folder.")
+]
+TruncateOption = Annotated[
+    bool, typer.Option("--truncate", help="Cut texts at the model's limit, as published figures do.")
+]
+
 
 def command(
-    collection: Annotated[Path, typer.Option("-c", "--collection", metavar="FOLDER", help="Made if it isn't there.")],
-    jsonl: Annotated[
-        list[Path], typer.Option("--jsonl", metavar="FILE", help="Records with _id, title, text; may be given again.")
-    ],
-    model: Annotated[
-        str | None, typer.Option("--model", metavar="NAME|FOLDER", help="minilm, or a sentence-transformers folder.")
-    ] = None,
-    truncate: Annotated[
-        bool, typer.Option("--truncate", help="Cut texts at the model's limit, as published figures do.")
-    ] = False,
+    collection: CollectionOption,
+    paths: PathsArgument = None,
+    jsonl: JsonlOption = None,
+    include: IncludeOption = None,
+    exclude: ExcludeOption = None,
+    max_bytes: MaxBytesOption = MAX_BYTES,
+    prune: PruneOption = False,
+    chunk: ChunkOption = False,
+    language: LanguageOption = None,
+    model: ModelOption = None,
+    truncate: TruncateOption = False,
     as_json: JsonOption = False,
 ) -> int:
     """Encode documents and add them; what is there already and unchanged costs nothing."""
-    total = sum(count_jsonl(path) for path in jsonl)  # a broken line anywhere is found before anything is changed
+    paths, jsonl = paths or [], jsonl or []
+    if not paths and not jsonl:
+        raise UsageError("nothing to index: give folders or files, or --jsonl FILE")
+    rules = Rules(include or (), exclude or (), max_bytes)
+    # What is wrong with the input is found before anything is changed.
+    find_files(paths, rules, collection)
+    total = sum(count_jsonl(path) for path in jsonl)
     started = time.perf_counter()
-    with remarks_from_warnings(), _open_or_create(collection, model, truncate) as kb:
-        with progress_bar(f"indexing into {collection}", total, quiet=as_json) as advance:
-            report = kb.add(chain.from_iterable(read_jsonl(path) for path in jsonl), advance)
+    files = FolderReport()
+    with remarks_from_warnings(), _open_or_create(collection, model, truncate, language) as kb:
+        with progress_bar(f"indexing into {collection}", None if paths or chunk else total, quiet=as_json) as advance:
+            report = _add_records(kb, jsonl, chunk, rules, advance)
+            if paths:
+                files = index_paths(kb, paths, rules=rules, chunk_jsonl=chunk, prune=prune, progress=advance)
+                report += files.passages
         generation = kb.refresh()
     seconds = time.perf_counter() - started
     if as_json:
-        emit_json({"collection": str(collection), **asdict(report), "generation": generation, "seconds": seconds})
+        shown = _files_as_json(files) if paths else {}
+        emit_json(
+            {"collection": str(collection), **asdict(report), **shown, "generation": generation, "seconds": seconds}
+        )
     else:
         _print(report, seconds)
+        if paths:
+            _print_files(files)
     return 0
 
 
-def _open_or_create(path: Path, model: str | None, truncate: bool) -> Collection:
+def _add_records(
+    kb: Collection, jsonl: Sequence[Path], chunk: bool, rules: Rules, advance: Callable[[int], None]
+) -> AddReport:
+    """What `--jsonl` names: as passages whole, or cut."""
+    if chunk and jsonl:
+        return index_paths(kb, jsonl, rules=rules, chunk_jsonl=True, progress=advance, kind="jsonl").passages
+    return kb.add(chain.from_iterable(read_jsonl(path) for path in jsonl), advance) if jsonl else AddReport()
+
+
+def _open_or_create(path: Path, model: str | None, truncate: bool, language: str | None) -> Collection:
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return Collection.create(path, model or "minilm", truncate=truncate)
+        check_analyzer(language or ANALYZERS[0])
+        return Collection.create(path, model or "minilm", truncate=truncate, language=language or ANALYZERS[0])
     kb = Collection.open(path, model)
+    stored = kb.stats()["settings"]["analyzer"] if language else language
+    wrong = ""
     if truncate and not kb.spec.truncate:
+        wrong = f"{path} keeps long texts whole; --truncate is chosen when a collection is made: make another"
+    elif stored != language:
+        wrong = f"{path} has the language {stored}; --language is chosen when a collection is made: make another"
+    if wrong:
         kb.close()
-        raise UsageError(f"{path} keeps long texts whole; --truncate is chosen when a collection is made: make another")
+        raise UsageError(wrong)
     return kb
+
+
+def _files_as_json(files: FolderReport) -> dict[str, Any]:
+    listing = files.listing
+    return {
+        "files": {
+            "found": len(listing.files),
+            "read": files.read,
+            "unchanged": files.unchanged,
+            "excluded": listing.excluded,
+            "other_types": dict(sorted(listing.other_types.items())),
+        },
+        "skipped": [{"path": file.path, "reason": file.reason} for file in listing.skipped],
+        "decoded": [{"path": path, "encoding": name} for path, name in files.decoded.items()],
+        "pruned": files.pruned,
+        "surplus": files.surplus,
+    }
 
 
 def _print(report: AddReport, seconds: float) -> None:
@@ -67,3 +153,29 @@ def _print(report: AddReport, seconds: float) -> None:
         remark(f"note: {report.duplicates:,} records came again under an id of the same batch; the last one counts")
     if report.cut:
         remark(f"note: --truncate left out {report.cut:,} tokens beyond the model's limit")
+
+
+def _print_files(files: FolderReport) -> None:
+    listing = files.listing
+    console.print(
+        f"files: {files.read:,} read, {files.unchanged:,} unchanged, {len(listing.skipped):,} skipped, "
+        f"{len(files.pruned):,} removed"
+    )
+    if files.surplus:
+        remark(f"note: {files.surplus:,} passages removed that their files no longer have")
+    _name("skipped", [f"{file.path}: {file.reason}" for file in listing.skipped])
+    _name("not UTF-8, read as", [f"{path}: {name}" for path, name in files.decoded.items()])
+    if listing.excluded:
+        remark(f"note: {listing.excluded:,} files and folders left out by a glob or a leading dot")
+    if listing.other_types:
+        kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in listing.other_types.most_common())
+        remark(f"note: not of a type that is read (--include GLOB takes them as text): {kinds}")
+
+
+def _name(what: str, lines: Sequence[str]) -> None:
+    if lines:
+        remark(f"note: {len(lines):,} {what}:")
+        for line in lines[:_NAMED]:
+            remark(f"  {line}")
+        if len(lines) > _NAMED:
+            remark(f"  and {len(lines) - _NAMED:,} more; --json names all")

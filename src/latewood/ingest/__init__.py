@@ -2,6 +2,32 @@
 
 from __future__ import annotations
 
+from latewood.ingest.chunking import Chunk, Chunker
+from latewood.ingest.files import (
+    MAX_BYTES,
+    Found,
+    Listing,
+    Rules,
+    Skipped,
+    chunked,
+    digest,
+    find_files,
+    passages_of,
+)
 from latewood.ingest.jsonl import count_jsonl, read_jsonl
 
-__all__ = ["count_jsonl", "read_jsonl"]
+__all__ = [
+    "MAX_BYTES",
+    "Chunk",
+    "Chunker",
+    "Found",
+    "Listing",
+    "Rules",
+    "Skipped",
+    "chunked",
+    "count_jsonl",
+    "digest",
+    "find_files",
+    "passages_of",
+    "read_jsonl",
+]

@@ -1,0 +1,213 @@
+"""Files and folders into a collection: what is unchanged is not read twice, what shrank or went leaves nothing behind.
+
+Every passage of a file carries the digest of the file and their number, so the collection itself knows which files are
+whole and unchanged; there is no list beside it that could disagree.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from latewood.collection import AddReport, Collection, Progress
+from latewood.errors import InputError, StorageError
+from latewood.ingest import (
+    Chunker,
+    Found,
+    Listing,
+    Rules,
+    Skipped,
+    chunked,
+    count_jsonl,
+    digest,
+    find_files,
+    passages_of,
+    read_jsonl,
+)
+from latewood.types import Passage
+
+__all__ = ["FolderReport", "index_paths"]
+
+_AT_ONCE = 2048
+_LIMIT = 256
+"""Tokens of a passage where the model would take more: longer ones are found worse and shown worse."""
+
+
+@dataclass(slots=True)
+class FolderReport:
+    """What `index_paths` did.
+
+    Args:
+        passages: what `Collection.add` did with passages.
+        listing: what was found; `skipped` also holds what turned out to be unreadable.
+        read: files whose content was new or changed.
+        unchanged: files that were as they were.
+        surplus: passages removed because their source has fewer now.
+        pruned: sources removed because they are gone.
+        decoded: files that are not UTF-8, with their encoding.
+    """
+
+    passages: AddReport = field(default_factory=AddReport)
+    listing: Listing = field(default_factory=Listing)
+    read: int = 0
+    unchanged: int = 0
+    surplus: int = 0
+    pruned: list[str] = field(default_factory=list)
+    decoded: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Stored:
+    """A source as the collection has it."""
+
+    ids: set[str] = field(default_factory=set)
+    versions: set[tuple[str, int]] = field(default_factory=set)
+    source: str = ""
+
+    def is_whole(self, content: str) -> bool:
+        """Whether all its passages are of a file with this digest, and none is missing or left over."""
+        return self.versions == {(content, len(self.ids))}
+
+
+def index_paths(
+    kb: Collection,
+    paths: Sequence[Path],
+    *,
+    rules: Rules | None = None,
+    chunk_jsonl: bool = False,
+    prune: bool = False,
+    progress: Progress | None = None,
+    kind: str = "",
+) -> FolderReport:
+    """Bring a collection up to the files and folders at `paths`.
+
+    Args:
+        kb: the collection.
+        paths: folders and files. The id of a file is its path relative to the folder; JSONL documents bring theirs.
+        rules: which files of folders are taken.
+        chunk_jsonl: cut JSONL documents as other files are; else each is one passage.
+        prune: remove what came from these paths and isn't found any more. A file that can't be read isn't gone.
+        progress: called with the number of passages done since the last call.
+        kind: what all the files are read as, e.g. "jsonl"; "" to go by their names.
+
+    Raises:
+        InputError: a path isn't there, or two files would bear the same id.
+        MissingExtra: a reader isn't installed.
+    """
+    listing = find_files(paths, rules or Rules(), kb.path)
+    if kind:
+        listing.files = [replace(file, kind=kind) for file in listing.files]
+    run = _Run(kb, listing, chunk_jsonl)
+    run.check_origins()
+    run.report.passages = kb.add(run.passages(), progress)
+    run.report.surplus = kb.delete(run.surplus) if run.surplus else 0
+    if prune:
+        run.prune(paths)
+    return run.report
+
+
+class _Run:
+    """One pass over the files of a listing."""
+
+    def __init__(self, kb: Collection, listing: Listing, chunk_jsonl: bool) -> None:
+        limit = min(kb.spec.max_length, _LIMIT)
+        # The encoder is asked for when the first text is cut, and not before: loading it takes seconds.
+        self._chunker = Chunker(lambda text: len(kb.encoder.label(text)), limit, min(kb.spec.overlap, (limit - 1) // 2))
+        self._kb = kb
+        self._chunk_jsonl = chunk_jsonl
+        self._stored = _stored_sources(kb)
+        self._seen: set[str] = set()
+        self.surplus: list[str] = []
+        self.report = FolderReport(listing=listing)
+
+    def check_origins(self) -> None:
+        """Refuse to put a file over another one that bears the same id and is still there."""
+        for file in self.report.listing.files:
+            stored = self._stored.get(file.source_id)
+            other = Path(stored.source) if stored is not None and file.kind != "jsonl" else file.path
+            if other != file.path and other.is_file() and not other.samefile(file.path):
+                raise InputError(
+                    f"{file.path} would replace {other}, which is '{file.source_id}' in {self._kb.path}: "
+                    f"index a folder that holds both, or use another collection"
+                )
+
+    def passages(self) -> Iterator[Passage]:
+        """The passages of all files that are not as they were, and of all JSONL documents."""
+        for file in self.report.listing.files:
+            yield from self._records(file) if file.kind == "jsonl" else self._file(file)
+
+    def _file(self, file: Found) -> list[Passage]:
+        self._seen.add(file.source_id)
+        try:
+            data = file.path.read_bytes()
+        except OSError as error:
+            self._skip(file, error.strerror or str(error))
+            return []
+        stored = self._stored.get(file.source_id, _Stored())
+        if stored.is_whole(digest(data, file.kind, self._chunker)):
+            self.report.unchanged += 1
+            return []
+        try:
+            passages, encoding = passages_of(file, data, self._chunker)
+        except InputError as error:
+            self._skip(file, str(error))
+            return []
+        if encoding != "utf-8":
+            self.report.decoded[str(file.path)] = encoding
+        self.report.read += 1
+        self.surplus += sorted(stored.ids - {passage.id for passage in passages})
+        return passages
+
+    def _records(self, file: Found) -> Iterator[Passage]:
+        try:
+            count_jsonl(file.path)
+        except (InputError, StorageError) as error:
+            self._skip(file, str(error).removeprefix(f"{file.path}:").strip())
+            return
+        self.report.read += 1
+        for document in read_jsonl(file.path):
+            passages = list(chunked(document, self._chunker)) if self._chunk_jsonl else [document]
+            if document.source_id in self._stored:
+                self.surplus += sorted(self._stored[document.source_id].ids - {passage.id for passage in passages})
+            self._seen.add(document.source_id)
+            yield from passages
+
+    def _skip(self, file: Found, reason: str) -> None:
+        self.report.listing.skipped.append(Skipped(str(file.path), reason))
+
+    def prune(self, paths: Sequence[Path]) -> None:
+        """Remove the sources that came from these paths and were not met."""
+        roots = [os.path.normpath(path) for path in paths]
+        kept = {os.path.normpath(skipped.path) for skipped in self.report.listing.skipped}
+        for name, stored in sorted(self._stored.items()):
+            source = os.path.normpath(stored.source) if stored.source else ""
+            ours = any(_lies_in(source, root) for root in roots)
+            # Nor is anything gone that lies in a folder which couldn't be read.
+            unread = any(_lies_in(source, path) for path in kept)
+            if ours and not unread and name not in self._seen:
+                self.report.pruned.append(name)
+        gone = [name for source in self.report.pruned for name in sorted(self._stored[source].ids)]
+        if gone:
+            self._kb.delete(gone)
+
+
+def _lies_in(source: str, path: str) -> bool:
+    """Whether a normal path is this one, or of something inside."""
+    if path == os.curdir:
+        return bool(source) and not Path(source).is_absolute() and not source.startswith(os.pardir)
+    return source == path or source.startswith(path.rstrip(os.sep) + os.sep)
+
+
+def _stored_sources(kb: Collection) -> dict[str, _Stored]:
+    """All sources of a collection, by their ids."""
+    names = list(kb.sources())
+    found: dict[str, _Stored] = {}
+    for start in range(0, len(names), _AT_ONCE):
+        for passage in kb.get(names[start : start + _AT_ONCE]):
+            stored = found.setdefault(passage.source_id, _Stored())
+            stored.ids.add(passage.id)
+            stored.versions.add((str(passage.metadata.get("digest")), int(passage.metadata.get("passages") or 0)))
+            stored.source = passage.source
+    return found
