@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+import latewood
 from latewood.cli.options import JsonOption, ModelOption
 from latewood.cli.output import console, print_json, progress_bar, remark, remarks_from_warnings
 from latewood.collection import Collection
@@ -120,12 +121,12 @@ def print_comparison(comparison: Comparison, metrics: tuple[str, ...] | None = N
 
 def _check(folders: Sequence[Path], pipelines: Sequence[str], runs: Sequence[str], html: Path | None) -> None:
     """Find out what can't be done before anything is asked."""
+    if pipelines and not folders:
+        raise UsageError(f"--pipeline '{pipelines[0]}' has nothing to run on: give a COLLECTION")
     if not folders and not runs:
         raise UsageError("nothing to compare: give a COLLECTION with --pipeline, or --run NAME=FILE")
     if folders and not pipelines:
         raise UsageError(f"{folders[0]}: which pipelines? Give at least one, such as --pipeline dense:50")
-    if pipelines and not folders:
-        raise UsageError(f"--pipeline '{pipelines[0]}' has nothing to run on: give a COLLECTION")
     if html:
         load_jinja()
         if not html.parent.is_dir():
@@ -219,4 +220,9 @@ def _about(folders: Sequence[Path], runs: Sequence[str], queries: Path, qrels: P
         about.append(("Collections", ", ".join(folder.name for folder in folders)))
     if runs:
         about.append(("Runs", ", ".join(runs)))
-    return [*about, ("Questions", queries.name), ("Judgements", qrels.name)]
+    return [
+        *about,
+        ("Questions", queries.name),
+        ("Judgements", qrels.name),
+        ("Made by", f"latewood {latewood.__version__}"),
+    ]

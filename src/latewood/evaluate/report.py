@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import latewood
 from latewood.errors import MissingExtra, StorageError
 from latewood.evaluate import plots
 from latewood.evaluate.asking import System
@@ -146,7 +145,7 @@ def render(
         differing=[reader.differing(number, of) for number, of in enumerate(comparison.results[1:], start=2)],
         marked=reader.marked,
         every=_every_question(comparison),
-        about=[*about, ("Made by", f"latewood {latewood.__version__}")],
+        about=about,
         ALPHA=ALPHA,
         POWER=POWER,
         ENCODE=ENCODE,
