@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from latewood.cli import compare, demo, index, inspect, plan, search
+from latewood.cli import audit, compare, demo, index, inspect, plan, search
 
 __all__ = ["app"]
 
@@ -19,6 +19,7 @@ app.command("demo")(demo.command)
 app.command("index")(index.command)
 app.command("search")(search.command)
 app.command("compare")(compare.command)
+app.command("audit")(audit.command)
 app.command("plan")(plan.command)
 app.command("stats")(inspect.stats)
 app.command("check")(inspect.check)
