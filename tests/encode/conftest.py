@@ -13,7 +13,7 @@ import pytest
 from latewood.encode import load
 from latewood.protocols import Encoder
 
-DATA = Path(os.environ.get("LATEWOOD_DATA", Path(__file__).parents[3] / "shared" / "data"))
+DATA = Path(os.environ.get("LATEWOOD_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
 
 
 @pytest.fixture(scope="session")
