@@ -35,15 +35,17 @@ inline void pack_bit_tables(const Query& query, void* packed) {
         const std::int16_t* levels = query.levels + q * query.dim;
         all[q] = 0;
         for (std::int64_t first = 0; first < code_bytes(query.dim) * 8; first += 4, table += 16) {
-            for (int pattern = 0; pattern < 16; ++pattern) table[pattern] = 0;
-            for (std::int64_t d = first; d < first + 4 && d < query.dim; ++d) {
-                const bool positive = levels[d] > 0;
-                const int size = positive ? levels[d] : -levels[d];
-                all[q] += size;
-                for (int pattern = 0; pattern < 16; ++pattern)
-                    if ((pattern >> (d - first) & 1) == positive)
-                        table[pattern] = static_cast<std::uint8_t>(table[pattern] + size);
+            std::int32_t level[4], agree = 0;
+            for (int i = 0; i < 4; ++i) {
+                level[i] = first + i < query.dim ? levels[first + i] : 0;
+                all[q] += level[i] < 0 ? -level[i] : level[i];
+                agree += level[i] < 0 ? -level[i] : 0;
             }
+            // Without any bit set the negative levels agree; a bit that is set adds its level, whatever the sign.
+            table[0] = static_cast<std::uint8_t>(agree);
+            for (int i = 0; i < 4; ++i)
+                for (int pattern = 0; pattern < 1 << i; ++pattern)
+                    table[pattern | 1 << i] = static_cast<std::uint8_t>(table[pattern] + level[i]);
         }
     }
 }

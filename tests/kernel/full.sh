@@ -10,7 +10,7 @@ mkdir -p "$work"
 
 # build NAME COMPILER "FLAGS" SET=FLAGS... : the agree program with these instruction sets.
 build() {
-    local name=$1 compiler=$2 flags="-std=c++20 -O2 -g -ffp-contract=off -pthread $3" objects=() defines=()
+    local name=$1 compiler=$2 flags="-std=c++20 -O2 -g1 -ffp-contract=off -pthread $3" objects=() defines=()
     shift 3
     for set in "$@"; do
         local isa=${set%%=*}
