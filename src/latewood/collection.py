@@ -272,7 +272,7 @@ class Collection:
     def _use(self, model: str | Path | Encoder) -> None:
         wanted = self.spec
         if isinstance(model, str | Path):
-            encoder = encode.load(str(model), truncate=wanted.truncate)
+            encoder = encode.load(str(model), truncate=wanted.truncate, overlap=wanted.overlap)
         else:
             encoder = model
         found = encoder.spec
