@@ -82,16 +82,21 @@ def test_links_between_pages_lead_somewhere(path):
         assert (path.parent / target).exists(), f"{path.name} links to {target}, which is not there"
 
 
+def lines_of(function: ast.FunctionDef) -> int:
+    """Lines of a function, its docstring not counted: what is said about it is not what it does."""
+    first = function.body[0]
+    said = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    return function.end_lineno - function.lineno + 1 - (first.end_lineno - first.lineno + 1 if said else 0)
+
+
 def test_files_and_functions_stay_small():
     for path in [*SOURCE.rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py"), *(ROOT / "kernel").rglob("*.[ch]*")]:
         text = path.read_text(encoding="utf-8")
         assert text.count("\n") <= 500, f"{path.relative_to(ROOT)} has over 500 lines"
         if path.suffix == ".py":
             for node in ast.walk(ast.parse(text)):
-                if isinstance(node, ast.FunctionDef) and node.end_lineno:
-                    assert node.end_lineno - node.lineno < 60, (
-                        f"{path.relative_to(ROOT)}: {node.name} has over 60 lines"
-                    )
+                if isinstance(node, ast.FunctionDef):
+                    assert lines_of(node) <= 60, f"{path.relative_to(ROOT)}: {node.name} has over 60 lines"
 
 
 def run_python(code: str) -> str:
