@@ -113,7 +113,7 @@ def _print_rules(audit: Audit) -> None:
 def _state(outcome: Outcome) -> str:
     condition = outcome.decided_by
     value = outcome.inputs[condition.measure]
-    fires = f"fires {condition.op} {_number(condition.threshold)}"
+    fires = f"fires if {condition.op} {_number(condition.threshold)}".replace("if is", "if")
     away = "" if outcome.distance is None else f", {_number(outcome.distance, signed=True)} from it"
     return f"{outcome.rule.name}: {condition.measure} {_number(value)}, {fires}{away}"
 

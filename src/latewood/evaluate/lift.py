@@ -86,8 +86,9 @@ def load_student() -> Any:
 def predict(values: Sequence[float], others: int | None = None) -> tuple[float, float]:
     """The 95 % prediction interval for the mean of other questions of the same kind.
 
-    mean ± t(n − 1) · s · √(1/n + 1/others), with s the sample's standard deviation to which one gain and one loss of a
-    whole answer are added: with few changed questions the plain one comes out too small too often.
+    mean ± t(n − 1) · s · √(1/n + 1/others), with s the sample's standard deviation to which one gain and one loss are
+    added, as large as the changes at hand (their root mean square; a whole answer where nothing changed): with few
+    changed questions the plain one comes out too small too often.
 
     Args:
         values: one difference per question, n ≥ 2, each in [−1, 1].
@@ -103,7 +104,9 @@ def predict(values: Sequence[float], others: int | None = None) -> tuple[float, 
         raise UsageError(f"a prediction needs two questions and one to predict, got {n} and {others}")
     sample = np.asarray(values, np.float64)
     mean = float(sample.mean())
-    spread = math.sqrt((float(((sample - mean) ** 2).sum()) + 2.0) / (n - 1))
+    changes = sample[sample != 0]
+    typical = float((changes**2).mean()) if len(changes) else 1.0
+    spread = math.sqrt((float(((sample - mean) ** 2).sum()) + 2.0 * typical) / (n - 1))
     half = float(load_student().ppf((1 + CONFIDENCE) / 2, n - 1)) * spread * math.sqrt(1 / n + 1 / others)
     return mean - half, mean + half
 
