@@ -5,7 +5,7 @@ and whatever of maxsim-cpu, NumKong, NumPy and torch is installed. Documents are
 1,030 as a page of an image model has; "cache" means 250 kB of them scored again and again, "memory" 200 MB scored piece
 by piece. Only useful operations count: 2 * Q * T * D.
 
-All contestants of a shape take turns, a few milliseconds each, so that whatever else the machine does falls on all of
+All contestants of a shape take turns, some milliseconds each, so that whatever else the machine does falls on all of
 them; figures are medians over the turns. With one thread the clock is the process's processor time, with more it is
 the wall's.
 
@@ -34,7 +34,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 FORMATS = {"float32": 4.0, "float16": 2.0, "int8": 1.0, "bits": 1 / 8, "hamming": 1 / 8}  # bytes per dimension
 CACHE_BYTES, MEMORY_BYTES = 250_000, 200_000_000
-TURN_OPERATIONS = 1.5e8  # about two milliseconds
+TURN_OPERATIONS = 5e8  # about six milliseconds
 
 Turn = Callable[[int], float]  # number of the turn -> operations that it did
 

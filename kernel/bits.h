@@ -5,7 +5,7 @@
 // and `agree` is a sum of table entries: one for each four bits of the document vector, 16 entries of one byte. Document
 // vectors lie in the lanes, a block of them transposed so that one shuffle looks up four dimensions of all of them.
 //
-// No overflow: an entry is at most 4 * 31 = 124, so two of them fit a byte; bit_levels(D) * D <= 65535, so `agree` fits
+// No overflow: an entry is at most 4 * 15 = 60, so four of them fit a byte; bit_levels(D) * D <= 65535, so `agree` fits
 // 16 bits without sign.
 #ifndef LATEWOOD_BITS_H
 #define LATEWOOD_BITS_H
@@ -21,8 +21,11 @@ constexpr int kHalf = kBitRows / 2;  // 16-bit sums come as those of even rows, 
 
 constexpr std::int64_t code_bytes(std::int64_t dim) { return (dim + 7) / 8; }
 
+// Bytes of a code are summed two at a time, so there are tables for an even number of them.
+constexpr std::int64_t summed_bytes(std::int64_t dim) { return round_up(code_bytes(dim), 2); }
+
 // Packed: 32 bytes of tables for each query vector and byte of a code, low four bits first; then `all`, [Q] int32.
-inline std::int64_t table_bytes(const Query& query) { return query.count * code_bytes(query.dim) * 32; }
+inline std::int64_t table_bytes(const Query& query) { return query.count * summed_bytes(query.dim) * 32; }
 
 inline std::size_t bit_table_bytes(const Query& query) {
     return static_cast<std::size_t>(table_bytes(query) + query.count * 4);
@@ -34,7 +37,7 @@ inline void pack_bit_tables(const Query& query, void* packed) {
     for (std::int64_t q = 0; q < query.count; ++q) {
         const std::int16_t* levels = query.levels + q * query.dim;
         all[q] = 0;
-        for (std::int64_t first = 0; first < code_bytes(query.dim) * 8; first += 4, table += 16) {
+        for (std::int64_t first = 0; first < summed_bytes(query.dim) * 8; first += 4, table += 16) {
             std::int32_t level[4], agree = 0;
             for (int i = 0; i < 4; ++i) {
                 level[i] = first + i < query.dim ? levels[first + i] : 0;
@@ -174,12 +177,13 @@ class BitStream {
     // `agree` of the block's rows with up to kBitQueries query vectors from q on, to `sums_`; how many there were.
     int sum_group(std::int64_t q) {
         const int group = static_cast<int>(smaller(kBitQueries, query_.count - q));
-        const std::uint8_t* tables = tables_ + q * bytes_ * 32;
+        const std::int64_t bytes = summed_bytes(query_.dim);
+        const std::uint8_t* tables = tables_ + q * bytes * 32;
         switch (group) {
-            case 1: sum_bits<1>(nibbles_, tables, bytes_, sums_[0]); break;
-            case 2: sum_bits<2>(nibbles_, tables, bytes_, sums_[0]); break;
-            case 3: sum_bits<3>(nibbles_, tables, bytes_, sums_[0]); break;
-            default: sum_bits<4>(nibbles_, tables, bytes_, sums_[0]); break;
+            case 1: sum_bits<1>(nibbles_, tables, bytes, sums_[0]); break;
+            case 2: sum_bits<2>(nibbles_, tables, bytes, sums_[0]); break;
+            case 3: sum_bits<3>(nibbles_, tables, bytes, sums_[0]); break;
+            default: sum_bits<4>(nibbles_, tables, bytes, sums_[0]); break;
         }
         return group;
     }

@@ -11,7 +11,7 @@ std::int32_t query_levels(std::int64_t dim) {
     return static_cast<std::int32_t>(std::min<std::int64_t>(8191, fit));
 }
 
-std::int32_t bit_levels(std::int64_t dim) { return static_cast<std::int32_t>(std::min<std::int64_t>(31, 65535 / dim)); }
+std::int32_t bit_levels(std::int64_t dim) { return static_cast<std::int32_t>(std::min<std::int64_t>(15, 65535 / dim)); }
 
 void quantize_query(const float* values, std::int64_t count, std::int64_t dim, std::int32_t levels,
                     std::int16_t* integers, float* scales) {

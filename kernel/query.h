@@ -13,8 +13,8 @@ namespace latewood {
 // It reaches 0 at dim = 2^24, which the caller refuses.
 std::int32_t query_levels(std::int64_t dim);
 
-// The same for documents of bits: dim * levels must fit 16 bits without sign, and four levels a signed byte (bits.h).
-// 31 for dim <= 2114; reaches 0 at dim = 65536, which the caller refuses.
+// The same for documents of bits: dim * levels must fit 16 bits without sign, and sixteen levels a byte (bits.h).
+// 15 for dim <= 4369; reaches 0 at dim = 65536, which the caller refuses.
 std::int32_t bit_levels(std::int64_t dim);
 
 // scales[q] = max |values[q]| / levels in float32, and integers[q] = round to nearest even of values[q] / scales[q].

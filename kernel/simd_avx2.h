@@ -123,24 +123,33 @@ inline void transpose(const std::uint8_t* codes, std::int64_t width, std::uint8_
     transpose_32(codes, width, nibbles, kBitRows);
 }
 
+// Entries of 32 rows for one byte of their codes, low and high four bits.
+inline __m256i entries_of(const std::uint8_t* table, __m256i low, __m256i high) {
+    const __m128i* entries = reinterpret_cast<const __m128i*>(table);
+    return _mm256_add_epi8(
+        _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(entries)), low),
+        _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(entries + 1)), high));
+}
+
 // Sums of the table entries that the nibbles choose, for G query vectors: [G, 32], even rows before odd ones.
-// `tables` are [G, bytes, 2, 16]. Two entries fit a byte; `both` adds the bytes as pairs, `odd` the upper of each pair,
-// and what `odd` accounts for is taken out of `both` at the end. All of it modulo 2^16, which no true sum reaches.
-// A function of its own: inlined, gcc 12 keeps the sums in memory.
+// `tables` are [G, bytes, 2, 16], `bytes` even. Four entries fit a byte; `both` adds those bytes as pairs, `odd` the
+// upper of each pair, and what `odd` accounts for is taken out of `both` at the end. All of it modulo 2^16, which no true
+// sum reaches. A function of its own: inlined, gcc 12 keeps the sums in memory.
 template <int G>
-LATEWOOD_NOINLINE void sum_bits(const std::uint8_t* nibbles, const std::uint8_t* tables, std::int64_t bytes, std::uint16_t* sums) {
+LATEWOOD_NOINLINE void sum_bits(const std::uint8_t* nibbles, const std::uint8_t* tables, std::int64_t bytes,
+                                std::uint16_t* sums) {
     __m256i both[G], odd[G];
 #pragma GCC unroll 4
     for (int g = 0; g < G; ++g) both[g] = odd[g] = _mm256_setzero_si256();
-    for (std::int64_t byte = 0; byte < bytes; ++byte) {
+    for (std::int64_t byte = 0; byte < bytes; byte += 2) {
         const __m256i* from = reinterpret_cast<const __m256i*>(nibbles + byte * 64);
         const __m256i low = _mm256_loadu_si256(from), high = _mm256_loadu_si256(from + 1);
+        const __m256i next_low = _mm256_loadu_si256(from + 2), next_high = _mm256_loadu_si256(from + 3);
 #pragma GCC unroll 4
         for (int g = 0; g < G; ++g) {
-            const __m128i* table = reinterpret_cast<const __m128i*>(tables + (g * bytes + byte) * 32);
-            const __m256i entries = _mm256_add_epi8(
-                _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(table)), low),
-                _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(table + 1)), high));
+            const std::uint8_t* table = tables + (g * bytes + byte) * 32;
+            const __m256i entries =
+                _mm256_add_epi8(entries_of(table, low, high), entries_of(table + 32, next_low, next_high));
             add_16(both[g], entries);
             add_16(odd[g], _mm256_srli_epi16(entries, 8));
         }

@@ -106,19 +106,24 @@ inline void transpose(const std::uint8_t* codes, std::int64_t width, std::uint8_
     transpose_32(codes + 32 * width, width, nibbles + 32, kBitRows);
 }
 
+inline __m512i entries_of(const std::uint8_t* table, const std::uint8_t* nibbles) {
+    const __m128i* entries = reinterpret_cast<const __m128i*>(table);
+    return _mm512_add_epi8(_mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(entries)),
+                                               _mm512_loadu_si512(nibbles)),
+                           _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(entries + 1)),
+                                               _mm512_loadu_si512(nibbles + 64)));
+}
+
 template <int G>
 inline void sum_bits(const std::uint8_t* nibbles, const std::uint8_t* tables, std::int64_t bytes, std::uint16_t* sums) {
     __m512i both[G], odd[G];
     for (int g = 0; g < G; ++g) both[g] = odd[g] = _mm512_setzero_si512();
-    for (std::int64_t byte = 0; byte < bytes; ++byte) {
-        const __m512i low = _mm512_loadu_si512(nibbles + byte * 128);
-        const __m512i high = _mm512_loadu_si512(nibbles + byte * 128 + 64);
+    for (std::int64_t byte = 0; byte < bytes; byte += 2) {
+        const std::uint8_t* from = nibbles + byte * 128;
 #pragma GCC unroll 4
         for (int g = 0; g < G; ++g) {
-            const __m128i* table = reinterpret_cast<const __m128i*>(tables + (g * bytes + byte) * 32);
-            const __m512i entries =
-                _mm512_add_epi8(_mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(table)), low),
-                                _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(table + 1)), high));
+            const std::uint8_t* table = tables + (g * bytes + byte) * 32;
+            const __m512i entries = _mm512_add_epi8(entries_of(table, from), entries_of(table + 32, from + 128));
             both[g] = _mm512_add_epi16(both[g], entries);
             odd[g] = _mm512_add_epi16(odd[g], _mm512_srli_epi16(entries, 8));
         }

@@ -106,17 +106,22 @@ inline void transpose(const std::uint8_t* codes, std::int64_t width, std::uint8_
         }
 }
 
+inline uint8x16_t entries_of(const std::uint8_t* table, const std::uint8_t* nibbles) {
+    return vaddq_u8(vqtbl1q_u8(vld1q_u8(table), vld1q_u8(nibbles)),
+                    vqtbl1q_u8(vld1q_u8(table + 16), vld1q_u8(nibbles + 16)));
+}
+
 template <int G>
 inline void sum_bits(const std::uint8_t* nibbles, const std::uint8_t* tables, std::int64_t bytes, std::uint16_t* sums) {
     uint16x8_t both[G], odd[G];
     for (int g = 0; g < G; ++g) both[g] = odd[g] = vdupq_n_u16(0);
-    for (std::int64_t byte = 0; byte < bytes; ++byte) {
-        const uint8x16_t low = vld1q_u8(nibbles + byte * 32), high = vld1q_u8(nibbles + byte * 32 + 16);
+    for (std::int64_t byte = 0; byte < bytes; byte += 2) {
+        const std::uint8_t* from = nibbles + byte * 32;
 #pragma GCC unroll 4
         for (int g = 0; g < G; ++g) {
             const std::uint8_t* table = tables + (g * bytes + byte) * 32;
-            const uint16x8_t entries = vreinterpretq_u16_u8(
-                vaddq_u8(vqtbl1q_u8(vld1q_u8(table), low), vqtbl1q_u8(vld1q_u8(table + 16), high)));
+            const uint16x8_t entries =
+                vreinterpretq_u16_u8(vaddq_u8(entries_of(table, from), entries_of(table + 32, from + 32)));
             both[g] = vaddq_u16(both[g], entries);
             odd[g] = vsraq_n_u16(odd[g], entries, 8);
         }

@@ -40,8 +40,8 @@ def query_levels(dim: int) -> int:
 
 
 def bit_levels(dim: int) -> int:
-    """The same for 1-bit documents: 31, or what keeps D * levels below 2^16 where D > 2114."""
-    return min(31, 65535 // dim)
+    """The same for 1-bit documents: 15, or what keeps D * levels below 2^16 where D > 4369."""
+    return min(15, 65535 // dim)
 
 
 def quantize_query(query: FloatArray, levels: int) -> tuple[IntArray, FloatArray]:
