@@ -105,10 +105,13 @@ def print_comparison(comparison: Comparison, metrics: tuple[str, ...] | None = N
     """Print what is found, whether it is luck and what it takes, each with what it can't tell; then the verdict."""
     for laid_out in tables(comparison, metrics):
         console.print(f"\n{laid_out.title}", style="bold", markup=False)
-        grid = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
+        grid = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
         for i, heading in enumerate(laid_out.columns):
-            text = i == 0 or heading == "of which"
-            grid.add_column(heading, justify="left" if text else "right", no_wrap=heading != "of which")
+            if i == 0 or heading == "of which":
+                grid.add_column(heading, overflow="fold")
+            else:  # a figure is never cut, however narrow the terminal is
+                width = max(len(heading), *(len(row[i]) for row in laid_out.rows))
+                grid.add_column(heading, justify="right", no_wrap=True, min_width=width)
         for row in laid_out.rows:
             grid.add_row(*map(escape, row))
         console.print(grid)
