@@ -159,7 +159,11 @@ class BitStream {
         for (std::int64_t i = 0; i < kBitRows * bytes_; i += 64) prefetch(line + i);
     }
 
+    // The block's nibbles, from the codes where they are if they follow each other, else by way of `rows_`.
     void gather() {
+        bool contiguous = bytes_ == width_ && filled_ == kBitRows;
+        for (int i = 1; contiguous && i < span_count_; ++i) contiguous = sources_[i] == sources_[0] + spans_[i].begin;
+        if (contiguous) return transpose(codes_ + sources_[0] * bytes_, width_, nibbles_);
         for (int i = 0; i < span_count_; ++i) {
             const std::uint8_t* code = codes_ + sources_[i] * bytes_;
             for (int r = spans_[i].begin; r < spans_[i].end; ++r, code += bytes_) copy_code(code, rows_ + r * width_);
