@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latewood.errors import PipelineError
-from latewood.pipeline import BM25, Dense, Late, Pipeline, Stage, Step, parse
+from latewood.pipeline import BM25, Cross, Dense, Late, Pipeline, Stage, Step, parse
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,11 @@ from latewood.pipeline import BM25, Dense, Late, Pipeline, Stage, Step, parse
         ("late(exact=true):10", Late(10, exact=True)),
         ("dense:50 >> late(encode=true, exact=false)", Dense(50) >> Late(encode=True, exact=False)),
         ("dense:50 >> (dense + late):7", Dense(50) >> (Dense() + Late()).top(7)),
+        ('bm25:50 >> cross(model="folder/of it"):5', BM25(50) >> Cross(5, model="folder/of it")),
+        (
+            'dense >> cross(dialect="tei", url="http://127.0.0.1:80/rerank")',
+            Dense() >> Cross(url="http://127.0.0.1:80/rerank", dialect="tei"),
+        ),
     ],
 )
 def test_text_and_python_give_the_same_value(text, value):
@@ -80,6 +85,10 @@ def test_any_text_parses_or_is_a_pipeline_error(text):
         ("dense >>", "expected name"),
         ("dense:50 >> bm25:5", "can't rerank"),
         ("late(encode=true)", "needs candidates"),
+        ('cross(model="m"):5', "needs candidates"),
+        ("dense >> cross(model=3)", "expected a str"),
+        ('dense >> cross(model="")', "without quotation marks"),
+        ('dense >> cross(modell="m")', "no option 'modell'"),
         ("late(exakt=true)", "no option 'exakt'"),
         ("late(exact=1)", "expected a bool"),
         ("late(exact=yes)", "expected true, false"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from latewood import errors, maxsim
-from latewood.pipeline import BM25, Dense, Late, Pipeline, parse
+from latewood.pipeline import BM25, Cross, Dense, Late, Pipeline, parse
 from latewood.types import Hit, Match, MultiVectors, Passage, Ranking
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BM25",
     "Collection",
+    "Cross",
     "Dense",
     "Hit",
     "Late",

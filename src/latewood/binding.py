@@ -9,9 +9,9 @@ from time import perf_counter
 import numpy as np
 
 from latewood import maxsim
-from latewood.errors import EncoderMismatch, PipelineError
+from latewood.errors import EncoderMismatch, PipelineError, ShapeError
 from latewood.pipeline import DEFAULT_POOL, Pipeline, Stage, Step
-from latewood.protocols import Encoder, Snapshot
+from latewood.protocols import Encoder, PairScorer, Snapshot
 from latewood.types import (
     Candidates,
     EncodedQuery,
@@ -38,6 +38,7 @@ class BoundPipeline:
         pipeline: what to run.
         snapshot: what to run it on.
         encoder: gives the encoder when a stage needs vectors; not called for a pipeline that needs none.
+        scorer: gives the scorer of a `cross` stage.
         memo: query text → its vectors and the milliseconds they took. Pipelines that share one encode each query
             once, and each reports that time as its own.
     """
@@ -45,6 +46,7 @@ class BoundPipeline:
     pipeline: Pipeline
     snapshot: Snapshot
     encoder: Callable[[], Encoder]
+    scorer: Callable[[Stage], PairScorer] | None = None
     memo: dict[str, tuple[EncodedQuery, float]] | None = None
 
     def __post_init__(self) -> None:
@@ -67,8 +69,8 @@ class BoundPipeline:
         """
         if explain and not self.ends_in_late:
             raise PipelineError(f"explain shows what late interaction matched: '{self.pipeline}' doesn't end in late")
-        run = _Run(self.snapshot, self.encoder, query, self.memo if self.memo is not None else {})
-        if self.pipeline.needs != {"bm25"}:
+        run = _Run(self.snapshot, self.encoder, self.scorer, query, self.memo if self.memo is not None else {})
+        if self.pipeline.needs & {"dense", "late"}:
             run.encode()
         pool: Candidates | None = None
         found: Candidates | None = None
@@ -111,6 +113,7 @@ class _Run:
 
     snapshot: Snapshot
     load: Callable[[], Encoder]
+    load_scorer: Callable[[Stage], PairScorer] | None
     text: str
     memo: dict[str, tuple[EncodedQuery, float]]
     encoded: EncodedQuery | None = None
@@ -144,15 +147,18 @@ class _Run:
         return fused
 
     def stage(self, stage: Stage, k: int, rows: IntArray | None) -> Candidates:
+        scorer = self._scorer(stage) if stage.name == "cross" else None  # loading a model is no part of a search
         started = perf_counter()
         if stage.name == "bm25":
             found = self.snapshot.bm25(self.text, k)
         elif stage.name == "dense":
             found = self.snapshot.dense(self._dense_vector(), k, rows)
+        elif scorer is not None:
+            found = self._read_and_score(scorer, k, rows)
         elif stage.option("encode"):
             found = self._encode_and_score(k, rows)
         else:
-            found = self.snapshot.late(self.query.tokens, k, rows)
+            found = self.snapshot.late(self._token_vectors(), k, rows)
         self.timings.append(StageTiming(str(stage), (perf_counter() - started) * 1e3, len(found)))
         self.exact = self.exact and found.exact
         self.unscored = max(self.unscored, found.unscored)
@@ -191,13 +197,39 @@ class _Run:
             raise PipelineError("dense needs a single vector per query, and this encoder gives none: use bm25 or late")
         return self.query.dense
 
+    def _token_vectors(self) -> FloatArray:
+        if not self.query.tokens.shape[1]:
+            raise PipelineError("late needs token vectors, and this encoder gives none: use dense, bm25 or cross")
+        return self.query.tokens
+
+    def _scorer(self, stage: Stage) -> PairScorer:
+        if self.load_scorer is None:
+            raise PipelineError(
+                f"'{stage}' needs a scorer, and this pipeline was bound without: BoundPipeline(scorer=…)"
+            )
+        return self.load_scorer(stage)
+
+    def _read_and_score(self, scorer: PairScorer, k: int, rows: IntArray | None) -> Candidates:
+        if rows is None:
+            raise PipelineError("cross needs candidates to read: put a stage before it, dense:50 >> cross(…)")
+        if not len(rows):
+            return Candidates(rows, np.zeros(0, np.float32))
+        scores = np.asarray(scorer.score(self.text, [passage.text for passage in self.snapshot.passages(rows)]))
+        if scores.shape != (len(rows),):
+            raise ShapeError(f"{scorer.name}: got scores of shape {scores.shape}, expected one for each of {len(rows)}")
+        if not bool(np.isfinite(scores).all()):
+            raise ShapeError(
+                f"{scorer.name}: got NaN or infinity among its scores, expected {len(rows)} finite numbers"
+            )
+        return self.best(rows, scores.astype(np.float32), k)
+
     def _encode_and_score(self, k: int, rows: IntArray | None) -> Candidates:
         if rows is None:
             raise PipelineError("late(encode=true) needs candidates to encode: put a stage before it, dense:50 >> …")
         if not len(rows):
             return Candidates(rows, np.zeros(0, np.float32))
         texts = [passage.text for passage in self.snapshot.passages(rows)]
-        scores = maxsim.scores(self.query.tokens, self.load().encode_passages(texts).tokens)
+        scores = maxsim.scores(self._token_vectors(), self.load().encode_passages(texts).tokens)
         scored = np.isfinite(scores)
         best = self.best(rows[scored], scores[scored], k)
         return Candidates(best.rows, best.scores, unscored=int((~scored).sum()))

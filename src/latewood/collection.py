@@ -18,10 +18,10 @@ from typing import Any
 
 from latewood import encode
 from latewood.binding import BoundPipeline
-from latewood.errors import EncoderMismatch, UsageError
+from latewood.errors import EncoderMismatch, PipelineError, UsageError
 from latewood.evaluate import Comparison, Qrels, Queries, System, compare
-from latewood.pipeline import Pipeline, parse
-from latewood.protocols import Encoder
+from latewood.pipeline import Pipeline, Stage, parse
+from latewood.protocols import Encoder, PairScorer
 from latewood.stores.embedded import EmbeddedStore
 from latewood.types import EncodedQuery, EncoderSpec, Passage, Ranking
 
@@ -63,6 +63,7 @@ class Collection:
         self.path = path
         self._store = store
         self._encoder = encoder
+        self._scorers: dict[Stage, PairScorer] = {}
         self._snapshot = store.snapshot()
 
     # -- opening and closing ---------------------------------------------------------------------------------------
@@ -184,22 +185,46 @@ class Collection:
         return self._snapshot.generation
 
     def search(
-        self, query: str, k: int | None = None, pipeline: str | Pipeline = DEFAULT_PIPELINE, *, explain: bool = False
+        self, query: str, k: int | None = None, pipeline: str | Pipeline | None = None, *, explain: bool = False
     ) -> Ranking:
         """The best passages for a question, with their texts.
 
         Args:
             query: the question.
             k: how many; None for the pipeline's own number.
-            pipeline: see `latewood.pipeline`.
+            pipeline: see `latewood.pipeline`; None for `default_pipeline`.
             explain: mark in each hit what matched; the pipeline must end in `late`.
         """
-        return self.bind(pipeline).rank(query, k, texts=True, explain=explain)
+        return self.bind(pipeline or self.default_pipeline).rank(query, k, texts=True, explain=explain)
+
+    @property
+    def default_pipeline(self) -> str:
+        """`DEFAULT_PIPELINE`, or as much of it as the encoder's vectors allow."""
+        if self.spec.dim and self.spec.dense_dim:
+            return DEFAULT_PIPELINE
+        return "late" if self.spec.dim else "dense"
 
     def bind(self, pipeline: str | Pipeline) -> BoundPipeline:
-        """The pipeline on this generation; its `rank(query, k)` gives ids and scores without reading texts."""
+        """The pipeline on this generation; its `rank(query, k)` gives ids and scores without reading texts.
+
+        Raises:
+            PipelineError: it can't be read, or it needs vectors that this collection doesn't have.
+        """
         value = parse(pipeline) if isinstance(pipeline, str) else pipeline
-        return BoundPipeline(value, self._snapshot, lambda: self.encoder)
+        for stage, dim, vectors in ("late", self.spec.dim, "token"), ("dense", self.spec.dense_dim, "single"):
+            if stage in value.needs and not dim:
+                raise PipelineError(
+                    f"'{value}': {self.path} has no {vectors} vectors, since '{self.spec.name}' gives none: "
+                    f"leave {stage} out, or index with another model"
+                )
+        return BoundPipeline(value, self._snapshot, lambda: self.encoder, self._scorer)
+
+    def _scorer(self, stage: Stage) -> PairScorer:
+        key = replace(stage, k=None)
+        if key not in self._scorers:
+            options = {name: str(value) for name, value in stage.options}
+            self._scorers[key] = encode.load_scorer(**options)
+        return self._scorers[key]
 
     def compare(
         self,

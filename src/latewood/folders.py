@@ -114,7 +114,9 @@ class _Run:
     def __init__(self, kb: Collection, listing: Listing, chunk_jsonl: bool) -> None:
         limit = min(kb.spec.max_length, _LIMIT)
         # The encoder is asked for when the first text is cut, and not before: loading it takes seconds.
-        self._chunker = Chunker(lambda text: len(kb.encoder.label(text)), limit, min(kb.spec.overlap, (limit - 1) // 2))
+        self._chunker = Chunker(
+            lambda text: kb.encoder.count_tokens(text), limit, min(kb.spec.overlap, (limit - 1) // 2)
+        )
         self._kb = kb
         self._chunk_jsonl = chunk_jsonl
         self._stored = _stored_sources(kb)

@@ -24,6 +24,7 @@ __all__ = [
     "DEFAULT_K",
     "DEFAULT_POOL",
     "STAGES",
+    "Cross",
     "Dense",
     "Late",
     "Pipeline",
@@ -60,6 +61,7 @@ STAGES: Mapping[str, StageKind] = MappingProxyType(
         "dense": StageKind({}, reranks=True),
         "bm25": StageKind({}, reranks=False),
         "late": StageKind({"exact": bool, "encode": bool}, reranks=True),
+        "cross": StageKind({"model": str, "url": str, "dialect": str}, reranks=True),
     }
 )
 
@@ -84,6 +86,8 @@ class Stage:
                 raise PipelineError(
                     f"{self.name}({key}=…): got {_value_text(value)}, expected a {kind.options[key].__name__}"
                 )
+            if isinstance(value, str) and ('"' in value or not value):
+                raise PipelineError(f"{self.name}({key}=…): got {value!r}, expected a text without quotation marks")
         _check_k(self.k, self.name)
         object.__setattr__(self, "options", tuple(sorted(self.options)))
 
@@ -171,6 +175,8 @@ class Pipeline:
         Raises:
             PipelineError: when its first stage needs candidates.
         """
+        if any(stage.name == "cross" for stage in self.steps[0].stages):
+            raise PipelineError("cross needs candidates to read: put a stage before it, dense:50 >> cross(…)")
         if any(stage.option("encode") for stage in self.steps[0].stages):
             raise PipelineError("late(encode=true) needs candidates to encode: put a stage before it, dense:50 >> …")
         return self
@@ -210,6 +216,22 @@ def Late(k: int | None = None, *, exact: bool | None = None, encode: bool | None
     given = {"exact": exact, "encode": encode}
     options = tuple((key, value) for key, value in given.items() if value is not None)
     return Pipeline((Step((Stage("late", k, options),)),))
+
+
+def Cross(  # noqa: N802
+    k: int | None = None, *, model: str | None = None, url: str | None = None, dialect: str | None = None
+) -> Pipeline:
+    """A cross-encoder over the candidates of the step before: it reads question and passage together.
+
+    Args:
+        k: results to keep.
+        model: its name or folder; at a `url`, the name that the endpoint knows it by.
+        url: of a rerank endpoint.
+        dialect: how the endpoint speaks: see docs/encoding.md.
+    """
+    given = {"model": model, "url": url, "dialect": dialect}
+    options = tuple((key, value) for key, value in given.items() if value is not None)
+    return Pipeline((Step((Stage("cross", k, options),)),))
 
 
 def parse(text: str) -> Pipeline:

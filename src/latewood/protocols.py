@@ -18,12 +18,15 @@ from latewood.types import (
     TokenLabel,
 )
 
-__all__ = ["Encoder", "Retriever", "Snapshot", "Store"]
+__all__ = ["Encoder", "PairScorer", "Retriever", "Snapshot", "Store"]
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Texts to vectors; passages and queries may be treated differently."""
+    """Texts to vectors; passages and queries may be treated differently.
+
+    An encoder gives token vectors, a single vector, or both; `spec` says D of each, 0 for what it doesn't give.
+    """
 
     @property
     def spec(self) -> EncoderSpec:
@@ -45,6 +48,31 @@ class Encoder(Protocol):
 
     def label(self, text: str) -> list[TokenLabel]:
         """One label per token vector that `encode_passages` gives for this text, in the same order."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a passage as the model reads it, special tokens included: what `spec.max_length` limits.
+
+        An upper estimate where the model's tokenizer isn't at hand.
+        """
+        ...
+
+
+class PairScorer(Protocol):
+    """Question and passage read together, by a cross-encoder or a rerank endpoint."""
+
+    @property
+    def name(self) -> str:
+        """What it is, for messages: a model, or a model at an address."""
+        ...
+
+    def score(self, query: str, texts: Sequence[str]) -> FloatArray:
+        """Score N passages for one question.
+
+        Returns:
+            [N] float32, finite, higher is better, in the order of `texts`. A scorer that gets fewer or other scores
+            than it asked for raises; it never leaves a passage out.
+        """
         ...
 
 

@@ -104,6 +104,11 @@ class MultiVectors:
             raise ShapeError("tokens hold NaN or infinity; check the encoder that made them")
 
     @classmethod
+    def none(cls, count: int) -> MultiVectors:
+        """`count` documents without vectors, D 0: what an encoder gives of the kind that it doesn't make."""
+        return cls(np.zeros((0, 0), np.float32), np.zeros(count + 1, np.int64))
+
+    @classmethod
     def of(cls, arrays: Sequence[npt.NDArray[Any]], dim: int | None = None) -> MultiVectors:
         """Join a list of [T_i, D] float arrays (what encoders return). `dim` is needed for an empty list."""
         if not arrays:
@@ -196,7 +201,7 @@ class EncodedQuery:
     Args:
         text: as it was given.
         dense: [D] float32, unit length, or None where the encoder has no single vector.
-        tokens: [Q, D] float32.
+        tokens: [Q, D] float32; [0, 0] where the encoder has no token vectors.
         labels: Q labels, one per row of `tokens`.
         cut: tokens beyond the model's limit that were left out (0 is the rule; shown to the user when not).
     """
@@ -213,8 +218,10 @@ class EncodedPassages:
     """N passages as vectors.
 
     Args:
-        tokens: MultiVectors of N passages, float32; windows of a long text concatenated.
+        tokens: MultiVectors of N passages, float32; windows of a long text concatenated. `MultiVectors.none(N)` where
+            the encoder has no token vectors.
         dense: MultiVectors of N passages, float32: one vector per window, W_i >= 1 rows for passage i.
+            `MultiVectors.none(N)` where the encoder has no single vector.
         cut: tokens left out because the encoder truncates (always 0 when it windows).
     """
 
@@ -234,14 +241,15 @@ class EncoderSpec:
     Args:
         name: how to get it again: "minilm", or a folder.
         model_hash: SHA-256 over the weights and the tokenizer files, hex.
-        dim: D of the token vectors.
-        dense_dim: D of the single vector.
+        dim: D of the token vectors, 0 where it gives none.
+        dense_dim: D of the single vector, 0 where it gives none.
         max_length: tokens per window, special tokens included.
         overlap: tokens that neighbouring windows share.
         truncate: texts are cut at max_length instead of windowed.
         query_prompt: put before a query.
         passage_prompt: put before a passage.
         libraries: versions that made the vectors, e.g. {"torch": "2.13.0"}; a difference is a warning.
+        dtype: what the model computes in: "float32", "bfloat16" or "float16".
     """
 
     name: str
@@ -254,6 +262,7 @@ class EncoderSpec:
     query_prompt: str = ""
     passage_prompt: str = ""
     libraries: Mapping[str, str] = field(default_factory=dict)
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -35,8 +35,11 @@ class WordEncoder:
         return EncodedQuery(text, np.ones(4, np.float32), np.ones((1, 4), np.float32), (TokenLabel(text, 0, 1),))
 
     def label(self, text):
+        return [TokenLabel("", 0, 0)] * self.count_tokens(text)
+
+    def count_tokens(self, text):
         self.labelled += 1
-        return [TokenLabel("", 0, 0)] * (len(text.split()) + 2)
+        return len(text.split()) + 2
 
 
 LONG = "\n\n".join(f"Paragraph {i} of ten words that say nothing at all." for i in range(6))

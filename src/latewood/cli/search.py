@@ -9,7 +9,7 @@ import typer
 from latewood.cli.marking import explanation, snippet
 from latewood.cli.options import CollectionArgument, JsonOption, ModelOption
 from latewood.cli.output import console, emit_json, remark, remarks_from_warnings
-from latewood.collection import DEFAULT_PIPELINE, Collection
+from latewood.collection import Collection
 from latewood.types import Ranking
 
 __all__ = ["command"]
@@ -19,7 +19,9 @@ def command(
     collection: CollectionArgument,
     query: Annotated[str, typer.Argument(help="The question.")],
     k: Annotated[int | None, typer.Option("-k", min=1, help="Results; the pipeline's own number by default.")] = None,
-    pipeline: Annotated[str, typer.Option("--pipeline", "-p", help="What to run.")] = DEFAULT_PIPELINE,
+    pipeline: Annotated[
+        str | None, typer.Option("--pipeline", "-p", help="What to run; dense:50 >> late, where there are both.")
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show which tokens matched.")] = False,
     model: ModelOption = None,
     as_json: JsonOption = False,

@@ -7,6 +7,15 @@ from __future__ import annotations
 
 from latewood.encode.bi_encoder import BiEncoder
 from latewood.encode.golden import GOLDEN_TEXTS, GOLDEN_TOLERANCE, agrees, golden_deviation, golden_vectors
-from latewood.encode.loading import load
+from latewood.encode.loading import load, load_scorer
 
-__all__ = ["GOLDEN_TEXTS", "GOLDEN_TOLERANCE", "BiEncoder", "agrees", "golden_deviation", "golden_vectors", "load"]
+__all__ = [
+    "GOLDEN_TEXTS",
+    "GOLDEN_TOLERANCE",
+    "BiEncoder",
+    "agrees",
+    "golden_deviation",
+    "golden_vectors",
+    "load",
+    "load_scorer",
+]

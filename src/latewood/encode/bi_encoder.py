@@ -140,6 +140,16 @@ class BiEncoder:
         prompt, truncate = self._spec.passage_prompt, self._spec.truncate
         return self._tokenizer.labels(self._tokenizer.split([text], prompt, truncate=truncate, with_spans=True)[0])
 
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a passage as the model reads it, special tokens and prompt included; windows count what they share.
+
+        Raises:
+            InputError: the text is not a string.
+        """
+        _check_texts([text])
+        windows = self._tokenizer.split([text], self._spec.passage_prompt, truncate=False)[0].windows
+        return sum(map(len, windows))
+
     def _forward(self, windows: Sequence[Sequence[int]], prompt: str) -> tuple[FloatArray, FloatArray]:
         """Token vectors [B, L, D], rows beyond a window's own length meaningless, and single vectors [B, D]."""
         import torch

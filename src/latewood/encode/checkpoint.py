@@ -17,7 +17,7 @@ from typing import Any
 
 from latewood.errors import MissingExtra, ModelError
 
-__all__ = ["check", "digest", "fingerprints", "import_sentence_transformers", "open_checkpoint"]
+__all__ = ["check", "digest", "fingerprints", "import_sentence_transformers", "open_checkpoint", "open_cross_encoder"]
 
 _WEIGHTS = (".safetensors", ".bin")
 # What transformers and sentence-transformers read of a checkpoint; model cards and training notes are not among them.
@@ -122,6 +122,24 @@ def open_checkpoint(folder: Path) -> Any:
             )
     except Exception as error:  # the loader raises whatever its parts raise; a user needs the file and one reason
         raise ModelError(f"{folder} can't be loaded by sentence-transformers: {_one_line(error)}") from error
+    return model.eval()
+
+
+def open_cross_encoder(folder: Path) -> Any:
+    """The CrossEncoder in `folder`, float32 on the CPU, without touching the network.
+
+    Raises:
+        ModelError: its files are not what they should be.
+        MissingExtra: sentence-transformers is not installed.
+    """
+    library = import_sentence_transformers()
+    try:
+        with _quiet():
+            model = library.CrossEncoder(
+                str(folder), device="cpu", local_files_only=True, model_kwargs={"dtype": "float32"}
+            )
+    except Exception as error:  # as in `open_checkpoint`
+        raise ModelError(f"{folder} can't be loaded as a cross-encoder: {_one_line(error)}") from error
     return model.eval()
 
 

@@ -39,8 +39,9 @@ GOLDEN_TOLERANCE = 1e-4
 
 
 def golden_vectors(encoder: Encoder) -> FloatArray:
-    """The mean of the token vectors of each golden text as a passage: [16, D] float32."""
-    tokens = encoder.encode_passages(GOLDEN_TEXTS).tokens
+    """The mean of the vectors of each golden text as a passage, token vectors if there are any: [16, D] float32."""
+    encoded = encoder.encode_passages(GOLDEN_TEXTS)
+    tokens = encoded.tokens if encoded.tokens.dim else encoded.dense
     return np.stack([tokens[i].mean(axis=0, dtype=np.float64) for i in range(len(tokens))]).astype(np.float32)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from pathlib import Path
 
 from latewood.encode import bundled, checkpoint
 from latewood.encode.bi_encoder import BiEncoder
-from latewood.errors import ModelError
-from latewood.protocols import Encoder
+from latewood.encode.cross_encoder import CrossScorer
+from latewood.errors import ModelError, PipelineError
+from latewood.protocols import Encoder, PairScorer
 
-__all__ = ["load"]
+__all__ = ["load", "load_scorer"]
 
 
 def load(
@@ -43,3 +45,32 @@ def load(
         name, files = str(folder), checkpoint.fingerprints(folder)
     loaded = checkpoint.open_checkpoint(folder)
     return BiEncoder(loaded, name=name, model_hash=checkpoint.digest(files), truncate=truncate, overlap=overlap)
+
+
+def load_scorer(model: str = "", *, url: str = "", dialect: str = "") -> PairScorer:
+    """Load what a `cross` stage scores with.
+
+    Args:
+        model: the folder of a sentence-transformers cross-encoder; with `url`, the name that the endpoint knows it by.
+        url: of a rerank endpoint.
+        dialect: how the endpoint speaks; see docs/encoding.md.
+
+    Raises:
+        PipelineError: neither a model nor a URL; no cross-encoder is bundled.
+        ModelError: no such model, or its files are not what they should be.
+        MissingExtra: sentence-transformers is not installed.
+    """
+    if url:
+        scorer: PairScorer = import_module("latewood.encode.endpoints").scorer(url, dialect, model)
+        return scorer
+    if not model:
+        raise PipelineError(
+            "cross names no scorer, and none is bundled: "
+            'give cross(model="FOLDER"), or cross(url="http://…", dialect="…") for an endpoint'
+        )
+    folder = Path(model).resolve()
+    if not folder.is_dir():
+        raise ModelError(
+            f"cross(model={model!r}): no such folder; expected that of a sentence-transformers cross-encoder"
+        )
+    return CrossScorer(checkpoint.open_cross_encoder(folder), name=str(folder))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from latewood import maxsim
-from latewood.errors import InputError, ShapeError
+from latewood.errors import InputError, PipelineError, ShapeError
 from latewood.index import (
     Catalogue,
     Index,
@@ -68,7 +68,9 @@ class EmbeddedSnapshot:
 
         Raises:
             ShapeError: another shape, NaN or infinity.
+            PipelineError: the collection has no single vectors.
         """
+        self._require(DENSE)
         if vector.ndim != 1:
             raise ShapeError(f"dense query: got shape {vector.shape}, expected [D]")
         return self._index.search(DENSE, vector[None, :], k, rows)
@@ -86,12 +88,24 @@ class EmbeddedSnapshot:
 
         Raises:
             ShapeError: another shape, NaN or infinity.
+            PipelineError: the collection has no token vectors.
         """
+        self._require(TOKENS)
         return self._index.search(TOKENS, tokens, k, rows)
 
     def vectors(self, rows: IntArray) -> MultiVectors:
-        """The stored token vectors of these passages, in this order: int8 with scales."""
+        """The stored token vectors of these passages, in this order: int8 with scales.
+
+        Raises:
+            PipelineError: the collection has no token vectors.
+        """
+        self._require(TOKENS)
         return self._index.vectors(TOKENS, rows)
+
+    def _require(self, column: str) -> None:
+        if column not in self._index.spaces:
+            kind, others = ("token", "dense, bm25 or cross") if column == TOKENS else ("single", "late or bm25")
+            raise PipelineError(f"this collection has no {kind} vectors, its encoder gives none: use {others}")
 
     def passages(self, rows: IntArray) -> list[Passage]:
         """Their texts and metadata, in this order.
@@ -205,7 +219,8 @@ class EmbeddedStore:
         catalogue = Catalogue.open(path / CATALOGUE)
         try:
             spec = EncoderSpec(**json.loads(catalogue.get("spec")))
-            spaces = {TOKENS: Space(spec.dim, int8=True), DENSE: Space(spec.dense_dim)}
+            columns = {TOKENS: Space(spec.dim, int8=True), DENSE: Space(spec.dense_dim)}
+            spaces = {name: space for name, space in columns.items() if space.dim}
             store = cls(Index(path, catalogue, spaces), spec, json.loads(catalogue.get("settings")))
             store._index.snapshot()
             if write:
@@ -282,14 +297,18 @@ class EmbeddedStore:
         if not last:
             return self._index.snapshot().generation
         kept = sorted(last.values())
-        tokens, dense = _only(encoded.tokens, kept), _only(encoded.dense, kept)
-        return self._commit([records[i] for i in kept], maxsim.quantize(tokens), dense)
+        vectors = {}
+        if self.spec.dim:
+            vectors[TOKENS] = maxsim.quantize(_only(encoded.tokens, kept))
+        if self.spec.dense_dim:
+            vectors[DENSE] = _only(encoded.dense, kept)
+        return self._commit([records[i] for i in kept], vectors)
 
-    def _commit(self, records: list[Record], tokens: MultiVectors, dense: MultiVectors) -> int:
+    def _commit(self, records: list[Record], vectors: Mapping[str, MultiVectors]) -> int:
         self.start_writing()
         head = self._index.commit(
             [record[0] for record in records],
-            {TOKENS: tokens, DENSE: dense},
+            vectors,
             {SOURCE_IDS: [record[1] for record in records]},
             record_crc(*(record[-1] for record in records)),
             lambda rows: self._texts.write(rows, records),
@@ -332,7 +351,9 @@ class EmbeddedStore:
             "generation": snapshot.generation,
             "passages": len(snapshot.live_rows),
             "deleted": len(snapshot.alive) - len(snapshot.live_rows),
-            "vectors": sum(len(segment.vectors(TOKENS).tokens) for segment in snapshot.segments),
+            "vectors": sum(
+                len(segment.vectors(TOKENS).tokens) for segment in snapshot.segments if TOKENS in snapshot.spaces
+            ),
             "segments": len(files),
             "bytes": {
                 **parts,
