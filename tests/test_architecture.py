@@ -21,6 +21,7 @@ LEVELS = {
     "_kernel": 2,
     "_reference": 3,
     "maxsim": 4,
+    "endpoints": 4,
     "ingest": 5,
     "encode": 5,
     "index": 5,

@@ -5,10 +5,12 @@
      │   ├─ ShapeError          array of wrong shape, dtype or content
      │   ├─ PipelineError       a pipeline text or value that can't be run
      │   ├─ InputError          a file or record that can't be read as what it claims to be
+     │   ├─ BudgetError         more would be sent to an endpoint than the limit allows
      │   └─ EncoderMismatch     vectors of one model met another model, prompt or length
      ├─ UnavailableError        could not: something outside is missing  (exit code 3)
      │   ├─ MissingExtra        an optional dependency, with the pip line
      │   ├─ ModelError          a model that isn't there or isn't what it should be
+     │   ├─ EndpointError       a service that can't be reached, refuses, or answers with something else
      │   ├─ LockedError         another process is writing
      │   └─ StorageError        the disk said no (full, read-only, gone)
      └─ CorruptionError         stored data is not what was written      (exit code 1)
@@ -19,8 +21,10 @@ A message says what came, what was expected and what to do, on one line.
 from __future__ import annotations
 
 __all__ = [
+    "BudgetError",
     "CorruptionError",
     "EncoderMismatch",
+    "EndpointError",
     "InputError",
     "LatewoodError",
     "LockedError",
@@ -56,6 +60,10 @@ class InputError(UsageError, ValueError):
     """A file or a record that is not what it should be; names file and line."""
 
 
+class BudgetError(UsageError):
+    """A run would send more to an endpoint than its limit allows; nothing beyond the limit was sent."""
+
+
 class EncoderMismatch(UsageError):
     """The encoder at hand is not the one that made the stored vectors."""
 
@@ -82,6 +90,10 @@ class MissingExtra(UnavailableError, ImportError):
 
 class ModelError(UnavailableError):
     """A model that isn't there, or whose files are not what they should be."""
+
+
+class EndpointError(UnavailableError):
+    """A service over HTTP that can't be reached, refuses, or answers with something else than it was asked for."""
 
 
 class LockedError(UnavailableError):
