@@ -8,7 +8,8 @@ from latewood.endpoints.estimate import tokens_in
 
 __all__ = ["windows"]
 
-_PIECES = re.compile(r"\s*\S{1,60}|\s+")
+# A word with the space before it; what is longer than words are (or has no spaces) in parts of eight letters.
+_PIECES = re.compile(r"\s?\S{1,24}(?!\S)|\s?\S{1,8}|\s")
 
 
 def windows(text: str, room: int, overlap: int) -> list[str]:
