@@ -18,6 +18,7 @@ from typing import Any
 
 from latewood import encode
 from latewood.binding import BoundPipeline
+from latewood.encode import Placement
 from latewood.errors import EncoderMismatch, PipelineError, UsageError
 from latewood.evaluate import Comparison, Qrels, Queries, System, compare
 from latewood.pipeline import Pipeline, Stage, parse
@@ -58,11 +59,18 @@ class Collection:
     it back.
     """
 
-    def __init__(self, path: Path, store: EmbeddedStore, encoder: Encoder | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        store: EmbeddedStore,
+        encoder: Encoder | None = None,
+        placement: Placement | None = None,
+    ) -> None:
         """Use `create` or `open`."""
         self.path = path
         self._store = store
         self._encoder = encoder
+        self._placement = placement or Placement()
         self._scorers: dict[Stage, PairScorer] = {}
         self._snapshot = store.snapshot()
 
@@ -76,37 +84,48 @@ class Collection:
         *,
         truncate: bool = False,
         language: str = "english",
+        placement: Placement | None = None,
+        download: bool = False,
     ) -> Collection:
         """Make an empty collection in a new folder.
 
         Args:
             path: the folder; its parent must exist, it must not (or be empty).
-            model: "minilm", the bundled model; a sentence-transformers folder; or an Encoder.
+            model: as `latewood.encode.load` takes it: "minilm", a folder, a name; or an Encoder.
             truncate: cut texts at the model's limit, as published figures do, instead of encoding them in windows.
             language: how BM25 cuts words, one of `latewood.stores.analyzers.ANALYZERS`; "auto" for a mix.
+            placement: the model's device, dtype and batch size. The dtype stays with the collection.
+            download: fetch a model of the hub that isn't on this machine.
 
         Raises:
             ModelError: the model isn't there.
             InputError: the folder is already something.
         """
-        encoder = encode.load(str(model), truncate=truncate) if isinstance(model, str | Path) else model
+        encoder: Encoder
+        if isinstance(model, str | Path):
+            encoder = encode.load(str(model), truncate=truncate, placement=placement, download=download)
+        else:
+            encoder = model
         golden = encode.golden_vectors(encoder)
         store = EmbeddedStore.create(Path(path), encoder.spec, {"analyzer": language}, golden=golden)
-        return cls(Path(path), store, encoder)
+        return cls(Path(path), store, encoder, placement)
 
     @classmethod
-    def open(cls, path: str | Path, model: str | Path | Encoder | None = None) -> Collection:
+    def open(
+        cls, path: str | Path, model: str | Path | Encoder | None = None, placement: Placement | None = None
+    ) -> Collection:
         """Open a collection. The model is loaded when something needs it first.
 
         Args:
             path: the folder.
             model: where the model is now, when that isn't where it was.
+            placement: the model's device and batch size; its dtype is the collection's.
 
         Raises:
             InputError: the folder isn't a collection.
             EncoderMismatch: the model isn't the one that made the vectors.
         """
-        collection = cls(Path(path), EmbeddedStore.open(Path(path)))
+        collection = cls(Path(path), EmbeddedStore.open(Path(path)), placement=placement)
         if model is not None:
             try:
                 collection._use(model)
@@ -222,8 +241,10 @@ class Collection:
     def _scorer(self, stage: Stage) -> PairScorer:
         key = replace(stage, k=None)
         if key not in self._scorers:
-            options = {name: str(value) for name, value in stage.options}
-            self._scorers[key] = encode.load_scorer(**options)
+            model, url, dialect = (str(stage.option(name) or "") for name in ("model", "url", "dialect"))
+            # In float32 wherever the encoder runs: scores must not depend on what the collection was indexed with.
+            placement = replace(self._placement, dtype="float32")
+            self._scorers[key] = encode.load_scorer(model, url=url, dialect=dialect, placement=placement)
         return self._scorers[key]
 
     def compare(
@@ -297,7 +318,8 @@ class Collection:
     def _use(self, model: str | Path | Encoder) -> None:
         wanted = self.spec
         if isinstance(model, str | Path):
-            encoder = encode.load(str(model), truncate=wanted.truncate, overlap=wanted.overlap)
+            placement = replace(self._placement, dtype=wanted.dtype)
+            encoder = encode.load(str(model), truncate=wanted.truncate, overlap=wanted.overlap, placement=placement)
         else:
             encoder = model
         found = encoder.spec

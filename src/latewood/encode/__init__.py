@@ -1,4 +1,4 @@
-"""Texts to vectors: the bundled model, and any sentence-transformers bi-encoder in a folder.
+"""Texts to vectors, and pairs to scores: the bundled model, and any checkpoint that sentence-transformers loads.
 
 Importing this module loads neither torch nor a model; `load` does.
 """
@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from latewood.encode.bi_encoder import BiEncoder
 from latewood.encode.golden import GOLDEN_TEXTS, GOLDEN_TOLERANCE, agrees, golden_deviation, golden_vectors
+from latewood.encode.late_encoder import LateEncoder
 from latewood.encode.loading import load, load_scorer
+from latewood.encode.placement import DTYPES, Placement
 
 __all__ = [
+    "DTYPES",
     "GOLDEN_TEXTS",
     "GOLDEN_TOLERANCE",
     "BiEncoder",
+    "LateEncoder",
+    "Placement",
     "agrees",
     "golden_deviation",
     "golden_vectors",

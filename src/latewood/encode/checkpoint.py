@@ -1,7 +1,8 @@
-"""A sentence-transformers folder: is it one, what does it hold, and the one place that loads it.
+"""A model folder: what kind it is, what it holds, and the one place that loads it.
 
-sentence-transformers is the loader; this module adds what it leaves open: one clear line for a folder that is not a
-model, a digest of every file that decides a vector, no network, and no noise.
+sentence-transformers is the loader; this module adds what it leaves open: the kind is read from the files, so that no
+checkpoint is taken for another kind and given random layers; one clear line for a folder that is not a model; a digest
+of every file that decides a vector; no network, and no noise.
 """
 
 from __future__ import annotations
@@ -15,14 +16,32 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from latewood.encode.placement import Placement
 from latewood.errors import MissingExtra, ModelError
 
-__all__ = ["check", "digest", "fingerprints", "import_sentence_transformers", "open_checkpoint", "open_cross_encoder"]
+__all__ = [
+    "BI_ENCODER",
+    "CROSS_ENCODER",
+    "LATE",
+    "digest",
+    "fingerprints",
+    "import_sentence_transformers",
+    "kind_of",
+    "open_checkpoint",
+]
+
+BI_ENCODER = "bi-encoder"
+LATE = "late-interaction"
+CROSS_ENCODER = "cross-encoder"
+
+_CLASSES = {BI_ENCODER: "SentenceTransformer", LATE: "MultiVectorEncoder", CROSS_ENCODER: "CrossEncoder"}
+_MODEL_TYPES = {name: kind for kind, name in _CLASSES.items()} | {"ColBERT": LATE}  # as PyLate writes it
 
 _WEIGHTS = (".safetensors", ".bin")
 # What transformers and sentence-transformers read of a checkpoint; model cards and training notes are not among them.
 _SETTINGS = (
     "added_tokens.json",
+    "artifact.metadata",
     "config.json",
     "config_sentence_transformers.json",
     "merges.txt",
@@ -39,37 +58,68 @@ _SETTINGS = (
 )
 
 
-def check(folder: Path) -> list[str]:
-    """The modules' own folders, "" for the root, of what is a bi-encoder as far as its settings tell.
+def kind_of(folder: Path) -> str:
+    """What kind of model a folder holds, as far as its settings tell: `BI_ENCODER`, `LATE` or `CROSS_ENCODER`.
 
     Raises:
-        ModelError: it is not a sentence-transformers folder, or not a bi-encoder.
+        ModelError: it is none of these; the message says what was found.
     """
+    modules = [str(module["type"]) for module in _modules(folder)]
+    config = _settings(folder / "config.json")
+    stated = _settings(folder / "config_sentence_transformers.json").get("model_type")
+    architectures = [str(name) for name in config.get("architectures") or []]
+    if stated in _MODEL_TYPES and modules:
+        return _MODEL_TYPES[stated]
+    if stated is not None and modules:
+        raise ModelError(
+            f"{folder} holds a {stated}; expected a bi-encoder, a late-interaction model or a cross-encoder"
+        )
+    if "HF_ColBERT" in architectures:
+        return LATE
+    if any(name.endswith("ForRetrieval") for name in architectures):
+        raise ModelError(f"{folder} holds {architectures[0]}, which reads page images; expected a model of texts")
+    if any(name.endswith(("MultiVectorMask", "pylate.models.Dense.Dense")) for name in modules):
+        return LATE
+    if any(name.endswith("Pooling") for name in modules):
+        return BI_ENCODER
+    if any(name.endswith("ForSequenceClassification") for name in architectures):
+        return CROSS_ENCODER
+    if modules:
+        raise ModelError(f"{folder} is no kind of model that is known: its modules are {', '.join(modules)}")
+    found = f"config.json of {architectures[0]}" if architectures else "no modules.json"
+    raise ModelError(
+        f"{folder} is not a model folder: it has {found}; expected what SentenceTransformer, MultiVectorEncoder or "
+        f"CrossEncoder saved, or a ColBERT checkpoint"
+    )
+
+
+def _modules(folder: Path) -> list[dict[str, Any]]:
+    """What modules.json lists; nothing where there is none."""
     listing = folder / "modules.json"
     if not listing.is_file():
-        raise ModelError(
-            f"{folder} is not a model folder: it has no modules.json; "
-            "expected what SentenceTransformer.save_pretrained writes"
-        )
+        return []
     modules = _json(listing)
     if not isinstance(modules, list) or not all(
         isinstance(module, dict) and {"type", "path"} <= module.keys() for module in modules
     ):
         raise ModelError(f"{listing}: expected a list of modules, each with type and path")
-    if not any(str(module["type"]).endswith("Pooling") for module in modules):
-        raise ModelError(
-            f"{folder} is not a bi-encoder: modules.json lists no Pooling; expected Transformer and Pooling"
-        )
-    return [str(module["path"]) for module in modules]
+    return modules
+
+
+def _settings(file: Path) -> dict[str, Any]:
+    found = _json(file) if file.is_file() else {}
+    if not isinstance(found, dict):
+        raise ModelError(f"{file}: got {type(found).__name__}, expected an object")
+    return found
 
 
 def fingerprints(folder: Path) -> dict[str, str]:
     """SHA-256, hex, of every file that decides what a vector is, by its path in the folder.
 
     Raises:
-        ModelError: as `check`, or a file can't be read.
+        ModelError: modules.json isn't what it should be, or a file can't be read.
     """
-    places = sorted({folder / path for path in check(folder)} | {folder})
+    places = sorted({folder / str(module["path"]) for module in _modules(folder)} | {folder})
     files = [
         file
         for place in places
@@ -106,40 +156,28 @@ def import_sentence_transformers() -> Any:
     return sentence_transformers
 
 
-def open_checkpoint(folder: Path) -> Any:
-    """The SentenceTransformer in `folder`, float32 on the CPU, without touching the network.
+def open_checkpoint(folder: Path, kind: str, placement: Placement) -> Any:
+    """The model in `folder`, without touching the network.
+
+    Args:
+        folder: of the checkpoint.
+        kind: as `kind_of` says.
+        placement: its device and dtype.
 
     Raises:
         ModelError: its files are not what they should be.
         MissingExtra: sentence-transformers is not installed.
+        UnavailableError: the device isn't there.
     """
-    check(folder)
     library = import_sentence_transformers()
+    device = placement.resolved()
     try:
         with _quiet():
-            model = library.SentenceTransformer(
-                str(folder), device="cpu", local_files_only=True, model_kwargs={"dtype": "float32"}
+            model = getattr(library, _CLASSES[kind])(
+                str(folder), device=device, local_files_only=True, model_kwargs={"dtype": placement.dtype}
             )
     except Exception as error:  # the loader raises whatever its parts raise; a user needs the file and one reason
-        raise ModelError(f"{folder} can't be loaded by sentence-transformers: {_one_line(error)}") from error
-    return model.eval()
-
-
-def open_cross_encoder(folder: Path) -> Any:
-    """The CrossEncoder in `folder`, float32 on the CPU, without touching the network.
-
-    Raises:
-        ModelError: its files are not what they should be.
-        MissingExtra: sentence-transformers is not installed.
-    """
-    library = import_sentence_transformers()
-    try:
-        with _quiet():
-            model = library.CrossEncoder(
-                str(folder), device="cpu", local_files_only=True, model_kwargs={"dtype": "float32"}
-            )
-    except Exception as error:  # as in `open_checkpoint`
-        raise ModelError(f"{folder} can't be loaded as a cross-encoder: {_one_line(error)}") from error
+        raise ModelError(f"{folder} can't be loaded as a {kind} model: {_one_line(error)}") from error
     return model.eval()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib import import_module
 from pathlib import Path
 
 from latewood.encode import bundled, checkpoint, hub
@@ -11,7 +10,8 @@ from latewood.encode.bi_encoder import BiEncoder
 from latewood.encode.cross_encoder import CrossScorer
 from latewood.encode.late_encoder import LateEncoder
 from latewood.encode.placement import Placement
-from latewood.errors import ModelError, PipelineError
+from latewood.endpoints import is_endpoint_model, load_embeddings, load_reranker
+from latewood.errors import ModelError, PipelineError, UsageError
 from latewood.protocols import Encoder, PairScorer
 
 __all__ = ["load", "load_scorer"]
@@ -28,20 +28,26 @@ def load(
     """Load an encoder: a bi-encoder, or a model that was trained for late interaction; its files say which.
 
     Args:
-        model: "minilm" for the bundled all-MiniLM-L6-v2, a folder, or a name on the Hugging Face hub, such as
-            "colbert-ir/colbertv2.0", which is looked for in the cache of the hub on this machine.
+        model: "minilm" for the bundled all-MiniLM-L6-v2, a folder, a name on the Hugging Face hub, such as
+            "colbert-ir/colbertv2.0", which is looked for in the cache of the hub on this machine, or "openai:MODEL" for
+            an embeddings endpoint (docs/encoding.md).
         truncate: cut texts at the model's limit, as published figures usually do, and count what was cut.
             Otherwise a long text becomes overlapping windows and nothing is lost.
         overlap: tokens that neighbouring windows share, at least; None for 32, less for models of small windows.
         placement: where and how it runs; by default in float32, on a GPU if there is one.
-        download: fetch a model of the hub that isn't on this machine. Nothing else ever uses the network.
+        download: fetch a model of the hub that isn't on this machine. No file is ever fetched without.
 
     Raises:
         ModelError: no such model, or its files are not what they should be.
         MissingExtra: sentence-transformers or the bundled model is not installed.
+        EndpointError: the endpoint can't be reached, or refuses.
         UnavailableError: the device isn't there.
-        UsageError: an impossible overlap.
+        UsageError: an impossible overlap, or a placement of what runs elsewhere.
     """
+    if is_endpoint_model(os.fspath(model)):
+        if placement is not None and placement != Placement():
+            raise UsageError(f"{os.fspath(model)} runs at its endpoint: leave device, dtype and batch size out")
+        return load_embeddings(os.fspath(model), truncate=truncate)
     placement = placement or Placement()
     if model == bundled.NAME:
         name, folder = bundled.NAME, bundled.folder()
@@ -83,17 +89,18 @@ def load_scorer(
         download: fetch a model of the hub that isn't on this machine.
 
     Raises:
-        PipelineError: neither a model nor a URL; no cross-encoder is bundled.
+        PipelineError: neither a model nor a URL (no cross-encoder is bundled), or a dialect that isn't spoken.
         ModelError: no such model, or its files are not what they should be.
         MissingExtra: sentence-transformers is not installed.
         UnavailableError: the device isn't there.
     """
     if url:
-        scorer: PairScorer = import_module("latewood.encode.endpoints").scorer(url, dialect, model)
-        return scorer
-    if not model:
+        return load_reranker(url, dialect, model)
+    if dialect or not model:
         raise PipelineError(
-            "cross names no scorer, and none is bundled: "
+            f"cross(dialect={dialect!r}) says no url: give both for an endpoint, or a model alone"
+            if dialect
+            else "cross names no scorer, and none is bundled: "
             'give cross(model="FOLDER"), or cross(url="http://…", dialect="…") for an endpoint'
         )
     placement = placement or Placement()

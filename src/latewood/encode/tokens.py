@@ -11,7 +11,7 @@ from latewood.encode.windows import spans
 from latewood.errors import ModelError, UsageError
 from latewood.types import TokenLabel
 
-__all__ = ["WindowTokenizer", "Windowed"]
+__all__ = ["WindowTokenizer", "Windowed", "readable"]
 
 # Half of a UTF-16 pair: legal in a Python string (JSON lets it in), impossible in UTF-8, which the tokenizer reads.
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -80,7 +80,7 @@ class WindowTokenizer:
         if not texts:
             return []
         encoded = self._tokenizer(
-            [_LONE_SURROGATE.sub("\ufffd", prompt + text) for text in texts],
+            [readable(prompt + text) for text in texts],
             add_special_tokens=False,
             truncation=False,
             padding=False,
@@ -121,3 +121,8 @@ class WindowTokenizer:
             own = [(max(0, start - prompt), end - prompt) for start, end in offsets[head:]]
             places = [[_NOWHERE] * len(before) + own[a:b] + [_NOWHERE] * len(self._suffix) for a, b in kept]
         return Windowed([before + text[a:b] + self._suffix for a, b in kept], places, len(text) - kept[-1][1])
+
+
+def readable(text: str) -> str:
+    """The text with U+FFFD for each lone surrogate, which no tokenizer takes; one character for one."""
+    return _LONE_SURROGATE.sub("\ufffd", text)

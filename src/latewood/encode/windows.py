@@ -34,7 +34,7 @@ def spans(length: int, room: int, overlap: int) -> list[tuple[int, int]]:
     return [(start, start + size) for start in starts]
 
 
-def batches(lengths: Sequence[int] | IntArray, budget: int) -> Iterator[IntArray]:
+def batches(lengths: Sequence[int] | IntArray, budget: int, count: int | None = None) -> Iterator[IntArray]:
     """Group windows of similar length, longest first, so that padding wastes little.
 
     The grouping depends on the lengths and their order alone, so the same call always makes the same batches.
@@ -42,6 +42,7 @@ def batches(lengths: Sequence[int] | IntArray, budget: int) -> Iterator[IntArray
     Args:
         lengths: tokens of each window, special tokens included.
         budget: tokens of one batch, padding included; a longer window goes alone.
+        count: windows of one batch, instead of the budget.
 
     Yields:
         Positions in `lengths`, one batch at a time.
@@ -51,9 +52,9 @@ def batches(lengths: Sequence[int] | IntArray, budget: int) -> Iterator[IntArray
     start = 0
     while start < len(order):
         longest = int(sizes[order[start]])
-        count = max(1, budget // max(1, longest))
-        yield order[start : start + count]
-        start += count
+        together = count or max(1, budget // max(1, longest))
+        yield order[start : start + together]
+        start += together
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +64,7 @@ class Layout:
     Windows are numbered through, text after text. A text's first occurrence is encoded; the others are copies.
 
     Args:
-        lengths: [windows] tokens of each window.
+        lengths: [windows] token vectors of each window.
         texts: [windows] which of the M texts it belongs to.
         token_rows: [windows] first row of its token vectors.
         dense_rows: [windows] row of its single vector.
@@ -85,7 +86,7 @@ class Layout:
         """Lay out.
 
         Args:
-            windows: for each of the M texts, the tokens of each of its windows.
+            windows: for each of the M texts, the number of token vectors of each of its windows.
             which: for each of the N texts, which of the M it is; every one of them occurs.
         """
         counts = np.array([len(of_text) for of_text in windows], np.int64)
