@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from stand_in import StandIn
 
 from latewood.endpoints import Limits
+from stand_in import StandIn
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 
 import pytest
-from stand_in import Say
 
 from latewood.endpoints import Account, Caller, Limits, TooLarge, accounting, address_of
 from latewood.endpoints.pacing import Pacer
 from latewood.endpoints.refusals import retry_after, said_by
 from latewood.errors import BudgetError, EndpointError, MissingExtra, UsageError
+from stand_in import Say
 
 BODY = {"model": "m", "input": ["one"]}
 
@@ -218,7 +218,7 @@ def test_the_limit_stops_before_the_request_that_would_pass_it(server, quick):
     with accounting(limit=25) as account:
         calls.post("/embeddings", BODY, tokens=10)
         calls.post("/embeddings", BODY, tokens=10)
-        with pytest.raises(BudgetError, match="stopped at 20 tokens: the next request has about 10.*limit is 25"):
+        with pytest.raises(BudgetError, match=r"stopped at 20 tokens: the next request has about 10.*limit is 25"):
             calls.post("/embeddings", BODY, tokens=10)
     assert len(server.asked) == account.requests == 2
 

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from stand_in import Say, overlap
 
 from latewood.endpoints import DIALECTS, Limits, accounting, load_reranker
 from latewood.endpoints.rerank import rerank_address
 from latewood.errors import EndpointError, InputError, PipelineError, UsageError
+from stand_in import Say, overlap
 
 QUERY = "which wood is dense"
 TEXTS = ["Birch bark peels.", "Late wood is dense.", "Oak is heavy.", "Which is it?", ""]
@@ -110,7 +110,7 @@ def test_more_passages_than_a_request_takes_are_sent_in_several(server, most):
 
 def test_one_passage_that_is_too_large_says_what_to_do(server, quick):
     server.script = [Say(413)]
-    with pytest.raises(EndpointError, match="it was one passage of about .*index shorter passages"):
+    with pytest.raises(EndpointError, match=r"it was one passage of about .*index shorter passages"):
         scorer(server, "jina", quick).score(QUERY, ["long " * 1000])
 
 
