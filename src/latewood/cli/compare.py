@@ -7,15 +7,36 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any
 
-import typer
 from rich.markup import escape
 from rich.table import Table
 
 import latewood
+from latewood.cli.compare_options import (
+    BaselineOption,
+    CorpusOption,
+    FirstCollection,
+    GroupOption,
+    HtmlOption,
+    MetricsOption,
+    OthersOption,
+    PipelinesOption,
+    QrelsOption,
+    QueriesOption,
+    RunsOption,
+    SaveRunsOption,
+)
 from latewood.cli.options import JsonOption, ModelOption
 from latewood.cli.output import console, print_json, progress_bar, remark, remarks_from_warnings
+from latewood.cli.spending import (
+    MaxTokensOption,
+    PriceOption,
+    YesOption,
+    account_as_json,
+    rerank_estimate,
+    spending,
+)
 from latewood.collection import Collection
 from latewood.errors import InputError, StorageError, UsageError
 from latewood.evaluate import (
@@ -37,40 +58,24 @@ from latewood.types import Passage
 
 __all__ = ["command", "print_comparison"]
 
-Group = Literal["auto", "passage", "source"]
-
 
 def command(
-    queries: Annotated[Path, typer.Option("-q", "--queries", metavar="FILE", help="JSONL with _id and text.")],
-    qrels: Annotated[Path, typer.Option("-r", "--qrels", metavar="FILE", help="Judgements, BEIR's TSV or TREC's.")],
-    collection: Annotated[
-        Path | None, typer.Argument(metavar="COLLECTION", help="The collection's folder; not needed with --run.")
-    ] = None,
-    others: Annotated[
-        list[Path] | None,
-        typer.Option("-c", "--collection", metavar="FOLDER", help="Another one; every pipeline runs on each."),
-    ] = None,
-    pipeline: Annotated[
-        list[str] | None, typer.Option("--pipeline", "-p", help="Give it several times; the first is the baseline.")
-    ] = None,
-    run: Annotated[
-        list[str] | None, typer.Option("--run", metavar="NAME=FILE", help="A TREC run of another system.")
-    ] = None,
-    baseline: Annotated[
-        str | None, typer.Option("--baseline", metavar="NAME", help="What the others are measured against.")
-    ] = None,
-    metric: Annotated[
-        list[str] | None, typer.Option("--metric", "-m", help="ir-measures' name; the first decides the verdict.")
-    ] = None,
-    corpus: Annotated[
-        Path | None, typer.Option("--corpus", metavar="FILE", help="JSONL documents: what runs could find.")
-    ] = None,
-    group: Annotated[Group, typer.Option("--group", help="What the judgements name.")] = "auto",
-    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a report, one file.")] = None,
-    save_runs: Annotated[
-        Path | None, typer.Option("--save-runs", metavar="FOLDER", help="Write each ranking as a TREC run.")
-    ] = None,
+    queries: QueriesOption,
+    qrels: QrelsOption,
+    collection: FirstCollection = None,
+    others: OthersOption = None,
+    pipeline: PipelinesOption = None,
+    run: RunsOption = None,
+    baseline: BaselineOption = None,
+    metric: MetricsOption = None,
+    corpus: CorpusOption = None,
+    group: GroupOption = "auto",
+    html: HtmlOption = None,
+    save_runs: SaveRunsOption = None,
     model: ModelOption = None,
+    yes: YesOption = False,
+    max_tokens: MaxTokensOption = None,
+    price: PriceOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Compare pipelines and runs on labelled questions; exit code 1 when a question could not be answered."""
@@ -81,9 +86,17 @@ def command(
     with remarks_from_warnings(), ExitStack() as stack:
         opened = [stack.enter_context(Collection.open(folder, model)) for folder in folders]
         systems = _baseline_first([*_pipelines(opened, pipeline or []), *_runs(run or [], documents)], baseline)
-        with progress_bar("asking", len(systems) * len(select(asked, judged)), quiet=as_json) as advance:
+        questions = list(select(asked, judged).queries.values())
+        sent = [estimate for kb in opened for estimate in rerank_estimate(kb, pipeline or [], questions)]
+        account = stack.enter_context(spending(sent, yes=yes, max_tokens=max_tokens, price=price))
+        with progress_bar("asking", len(systems) * len(questions), quiet=as_json) as advance:
             comparison = compare(
                 systems, asked, judged, None, metrics=metric or DEFAULT_METRICS, group=group, progress=advance
+            )
+        if sent and account.cached:
+            remark(
+                f"note: {account.cached:,} answers came from the cache, so that the latency shown is not all the "
+                f"endpoint's; LATEWOOD_CACHE=off asks it every time"
             )
         if save_runs:
             _save_runs(comparison, save_runs)
@@ -91,14 +104,18 @@ def command(
             about = _about(folders, run or [], queries, qrels)
             write_report(html, comparison, systems, _texts(opened, documents), about)
             remark(f"report: {html}")
+    _show(comparison, as_json, account_as_json(account))
+    return 1 if comparison.failed else 0
+
+
+def _show(comparison: Comparison, as_json: bool, sent: Mapping[str, Any]) -> None:
     if as_json:
-        print_json(comparison.to_json())
+        print_json({**comparison.to_json(), **sent})
     else:
         print_comparison(comparison)
     for result in comparison.results:
         for failure in result.failed:
             remark(f"failed: '{result.pipeline}' on question {failure.query_id}: {failure.error}")
-    return 1 if comparison.failed else 0
 
 
 def print_comparison(comparison: Comparison, metrics: tuple[str, ...] | None = None) -> None:

@@ -13,7 +13,9 @@ import typer
 
 from latewood.cli.options import JsonOption
 from latewood.cli.output import console, emit_json, progress_bar, remark, remarks_from_warnings
+from latewood.cli.spending import MaxTokensOption, PriceOption, YesOption, account_as_json, spending
 from latewood.collection import AddReport, Collection
+from latewood.endpoints import Estimate, is_endpoint_model, tokens_in
 from latewood.errors import UsageError
 from latewood.folders import FolderReport, index_paths
 from latewood.ingest import MAX_BYTES, Rules, count_jsonl, find_files, read_jsonl
@@ -49,7 +51,8 @@ LanguageOption = Annotated[
     typer.Option("--language", metavar="NAME", help="How BM25 cuts words in a new collection: english, auto, french …"),
 ]
 ModelOption = Annotated[
-    str | None, typer.Option("--model", metavar="NAME|FOLDER", help="minilm, or a sentence-transformers folder.")
+    str | None,
+    typer.Option("--model", metavar="NAME|FOLDER", help="minilm, a sentence-transformers folder, or openai:MODEL."),
 ]
 TruncateOption = Annotated[
     bool, typer.Option("--truncate", help="Cut texts at the model's limit, as published figures do.")
@@ -68,6 +71,9 @@ def command(
     language: LanguageOption = None,
     model: ModelOption = None,
     truncate: TruncateOption = False,
+    yes: YesOption = False,
+    max_tokens: MaxTokensOption = None,
+    price: PriceOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Encode documents and add them; what is there already and unchanged costs nothing."""
@@ -76,11 +82,16 @@ def command(
         raise UsageError("nothing to index: give folders or files, or --jsonl FILE")
     rules = Rules(include or (), exclude or (), max_bytes)
     # What is wrong with the input is found before anything is changed.
-    find_files(paths, rules, collection)
+    listing = find_files(paths, rules, collection)
+    sent = _estimates(_model_name(collection, model), [file.path for file in listing.files], jsonl)
     total = sum(count_jsonl(path) for path in jsonl)
     started = time.perf_counter()
     files = FolderReport()
-    with remarks_from_warnings(), _open_or_create(collection, model, truncate, language) as kb:
+    with (
+        remarks_from_warnings(),
+        spending(sent, yes=yes, max_tokens=max_tokens, price=price) as account,
+        _open_or_create(collection, model, truncate, language) as kb,
+    ):
         with progress_bar(f"indexing into {collection}", None if paths or chunk else total, quiet=as_json) as advance:
             report = _add_records(kb, jsonl, chunk, rules, advance)
             if paths:
@@ -89,7 +100,7 @@ def command(
         generation = kb.refresh()
     seconds = time.perf_counter() - started
     if as_json:
-        shown = _files_as_json(files) if paths else {}
+        shown = {**(_files_as_json(files) if paths else {}), **account_as_json(account)}
         emit_json(
             {"collection": str(collection), **asdict(report), **shown, "generation": generation, "seconds": seconds}
         )
@@ -109,8 +120,29 @@ def _add_records(
     return kb.add(chain.from_iterable(read_jsonl(path) for path in jsonl), advance) if jsonl else AddReport()
 
 
+def _is_new(path: Path) -> bool:
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+
+
+def _model_name(path: Path, model: str | None) -> str:
+    """What will encode: as given, or as the collection remembers."""
+    if model is not None or _is_new(path):
+        return model or "minilm"
+    with Collection.open(path) as kb:
+        return kb.spec.name
+
+
+def _estimates(model: str, files: Sequence[Path], jsonl: Sequence[Path]) -> list[Estimate]:
+    """What an embeddings endpoint would be sent, were nothing of it known yet; of files, all their bytes."""
+    if not is_endpoint_model(model):
+        return []
+    sizes = [tokens_in(passage.text) for path in jsonl for passage in read_jsonl(path)]
+    sizes += [-(-path.stat().st_size // 3) for path in files]
+    return [Estimate("documents to embed", len(sizes), sum(sizes))]
+
+
 def _open_or_create(path: Path, model: str | None, truncate: bool, language: str | None) -> Collection:
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+    if _is_new(path):
         check_analyzer(language or ANALYZERS[0])
         return Collection.create(path, model or "minilm", truncate=truncate, language=language or ANALYZERS[0])
     kb = Collection.open(path, model)

@@ -10,11 +10,12 @@ from latewood.endpoints.address import Address, address_of
 from latewood.endpoints.cache import Cache, cache_folder, default_cache
 from latewood.endpoints.calling import Caller, TooLarge
 from latewood.endpoints.embeddings import EmbeddingEncoder, is_endpoint_model, load_embeddings
-from latewood.endpoints.estimate import Estimate, tokens_in
+from latewood.endpoints.estimate import ASK_FIRST, Estimate, tokens_in
 from latewood.endpoints.limits import Limits
 from latewood.endpoints.rerank import DIALECTS, Dialect, RerankScorer, load_reranker
 
 __all__ = [
+    "ASK_FIRST",
     "DIALECTS",
     "Account",
     "Address",

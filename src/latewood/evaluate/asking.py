@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from time import perf_counter
 
-from latewood.errors import CorruptionError, InputError
+from latewood.errors import BudgetError, CorruptionError, InputError
 from latewood.evaluate.grouping import Grouping
 from latewood.evaluate.runs import Run
 from latewood.protocols import Retriever
@@ -119,6 +119,7 @@ def ask_all(
 
     Raises:
         CorruptionError: at once: stored data can't be trusted, so no figure can.
+        BudgetError: at once: what isn't sent any more can't be judged.
         Exception: what a system raises, if it raises on every query of the warm-up, or on every query.
     """
     live = [system for system in systems if not isinstance(system.retriever, Run)]
@@ -140,7 +141,7 @@ def _ask_in_turns(
             # A foreign system may raise anything. One bad query must not end the comparison, nor go unseen.
             try:
                 answers[at].answered[query_id] = _answer(systems[at], query_id, text, grouping, cutoff)
-            except CorruptionError:
+            except (BudgetError, CorruptionError):
                 raise
             except Exception as err:
                 answers[at].fail(query_id, err)
