@@ -26,7 +26,7 @@ from latewood.protocols import Encoder, PairScorer
 from latewood.stores.embedded import EmbeddedStore
 from latewood.types import EncodedQuery, EncoderSpec, Passage, Ranking
 
-__all__ = ["BATCH", "DEFAULT_PIPELINE", "AddReport", "Collection"]
+__all__ = ["BATCH", "DEFAULT_PIPELINE", "AddReport", "Collection", "load_for"]
 
 BATCH = 1024
 """Passages that are encoded and committed together: what an interruption can cost."""
@@ -241,10 +241,7 @@ class Collection:
     def _scorer(self, stage: Stage) -> PairScorer:
         key = replace(stage, k=None)
         if key not in self._scorers:
-            model, url, dialect = (str(stage.option(name) or "") for name in ("model", "url", "dialect"))
-            # In float32 wherever the encoder runs: scores must not depend on what the collection was indexed with.
-            placement = replace(self._placement, dtype="float32")
-            self._scorers[key] = encode.load_scorer(model, url=url, dialect=dialect, placement=placement)
+            self._scorers[key] = load_for(stage, self._placement)
         return self._scorers[key]
 
     def compare(
@@ -350,6 +347,14 @@ class Collection:
             RuntimeWarning,
             stacklevel=4,
         )
+
+
+def load_for(stage: Stage, placement: Placement | None = None) -> PairScorer:
+    """What a `cross` stage scores with, in float32: scores must not depend on what a collection was encoded in."""
+    model, url, dialect = (str(stage.option(name) or "") for name in ("model", "url", "dialect"))
+    return encode.load_scorer(
+        model, url=url, dialect=dialect, placement=replace(placement or Placement(), dtype="float32")
+    )
 
 
 def _batches(passages: Iterable[Passage]) -> Iterator[list[Passage]]:

@@ -101,6 +101,13 @@ LOSES = {"late": lift(mean=0.0, low=-0.02)}
         (LOSES, "try_cross_encoder"),
         ({**LOSES, "latency_budget_ms": 150.0}, "try_cross_encoder"),
         ({**LOSES, "latency_budget_ms": 60.0}, "no_reranker_fits"),
+        ({**PAYS, "cross": lift()}, "rerank_late"),
+        ({**LOSES, "cross": lift()}, "rerank_cross"),
+        ({"cross": lift()}, "rerank_cross"),
+        ({**LOSES, "cross": lift(p95=90.0), "latency_budget_ms": 95.0}, "rerank_cross"),
+        ({**LOSES, "cross": lift(p95=200.0), "latency_budget_ms": 150.0}, "no_reranker_helps"),
+        ({**LOSES, "cross": lift(mean=0.0, low=-0.02)}, "no_reranker_helps"),
+        ({"cross": lift(mean=0.0, low=-0.02)}, "measure_late"),
     ],
 )
 def test_each_verdict(facts, code):

@@ -91,7 +91,9 @@ def test_a_copy_has_the_same_hash_and_other_weights_have_not(save_tiny, tmp_path
 
 
 def test_a_name_that_is_no_model(tmp_path):
-    with pytest.raises(ModelError, match=r"'nope' is neither known nor a folder: expected 'minilm', a folder, or a name"):
+    with pytest.raises(
+        ModelError, match=r"'nope' is neither known nor a folder: expected 'minilm', a folder, or a name"
+    ):
         load("nope")
     file = tmp_path / "file"
     file.touch()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from latewood import encode
@@ -14,6 +14,7 @@ from latewood.cli.audit_options import (
     ChunksOption,
     CollectionOption,
     CorpusOption,
+    CrossOption,
     EndpointOption,
     GoldOption,
     GroupOption,
@@ -33,7 +34,7 @@ from latewood.cli.audit_options import (
 from latewood.cli.audit_text import print_audit
 from latewood.cli.options import JsonOption, ModelOption
 from latewood.cli.output import print_json, progress_bar, remark, remarks_from_warnings
-from latewood.collection import Collection
+from latewood.collection import Collection, load_for
 from latewood.errors import InputError, UnavailableError, UsageError
 from latewood.evaluate import Qrels, Queries, read_qrels, read_queries, select
 from latewood.evaluate.audit import Audit, Contender, Questions, Stated, System, audit, by_excerpts, by_qrels
@@ -42,10 +43,10 @@ from latewood.evaluate.audit_corpus import Corpus
 from latewood.evaluate.audit_gold import read_gold
 from latewood.evaluate.audit_questions import from_documents, from_llm
 from latewood.evaluate.audit_systems import HttpRetriever
-from latewood.evaluate.lift import EncodedLate
+from latewood.evaluate.lift import EncodedLate, ReadPairs
 from latewood.evaluate.runs import Run, read_run
 from latewood.ingest import read_jsonl
-from latewood.pipeline import Late, Pipeline, parse
+from latewood.pipeline import Late, Pipeline, Stage, Step, parse
 
 __all__ = ["command"]
 
@@ -56,7 +57,7 @@ SAMPLE = 200
 SAMPLE_ENCODED = 50
 """The same where every pool's passages must be encoded first: about twenty a second."""
 
-NO_CROSS = "no cross-encoder is at hand: none is bundled, and pipelines have no cross stage yet"
+NO_CROSS = "no cross-encoder was given, and none is bundled: --cross FOLDER"
 
 
 @dataclass(slots=True)
@@ -75,6 +76,7 @@ class Asked:
     sample: int | None
     model: str | None
     quiet: bool
+    cross: Stage | None = None
     systems: dict[str, System] = field(default_factory=dict)
     contenders: dict[str, Contender | str] = field(default_factory=lambda: {"cross": NO_CROSS})
     place: Place = field(default_factory=Place)
@@ -88,7 +90,7 @@ def command(
     queries: QueriesOption = None,
     qrels: QrelsOption = None,
     gold: GoldOption = None,
-    pipeline: PipelineOption = "dense",
+    pipeline: PipelineOption = None,
     k: KOption = 5,
     pool: PoolOption = None,
     group: GroupOption = "auto",
@@ -96,6 +98,7 @@ def command(
     llm: LlmOption = None,
     llm_url: LlmUrlOption = None,
     sample: SampleOption = None,
+    cross: CrossOption = None,
     latency_budget: LatencyBudgetOption = None,
     chunks: ChunksOption = None,
     store: StoreOption = None,
@@ -103,14 +106,16 @@ def command(
     as_json: JsonOption = False,
 ) -> int:
     """Find where recall is lost, measure what a reranker wins, and say what to do; exit 1 if a question failed."""
-    asked = Asked(k, pool, group, queries, qrels, gold, questions, llm, llm_url, sample, model, as_json)
+    scorer = None if cross is None else _stage(cross)
+    asked = Asked(k, pool, group, queries, qrels, gold, questions, llm, llm_url, sample, model, as_json, scorer)
     stated = Stated(latency_budget, chunks, store)
     runs = _runs(run or [])
     _check(asked, collection, endpoint, runs)
     with remarks_from_warnings(), ExitStack() as open_things:
         if collection is not None:
             kb = open_things.enter_context(Collection.open(collection, model))
-            searched: Corpus | None = _from_collection(asked, kb, pipeline, collection)
+            today = pipeline or ("dense" if kb.spec.dense_dim else "late")
+            searched: Corpus | None = _from_collection(asked, kb, today, collection)
         else:
             searched = _from_elsewhere(asked, endpoint, corpus, open_things)
         asked.systems |= runs
@@ -163,20 +168,28 @@ def _from_collection(asked: Asked, kb: Collection, text: str, path: Path) -> Cor
     asked.sample = asked.sample or SAMPLE
     snapshot = kb.bind("bm25").snapshot
     reranked = ""
+    none = f"the collection has no token vectors, since '{kb.spec.name}' gives none"
+    if asked.cross is not None:
+        asked.contenders["cross"] = _searching(kb, today.top(asked.pool) >> _last(asked.cross, asked.k), asked.pool)
     if today.steps[-1].stages[0].name == "late":
         asked.contenders["late"] = "today's pipeline ends in late interaction already"
+    elif not kb.spec.dim:
+        asked.contenders["late"] = none
     else:
         behind = today.top(asked.pool) >> Late(asked.k)
         reranked = str(behind)
         asked.contenders["late"] = _searching(kb, behind, asked.pool)
     if today.needs == {"late"}:
         asked.contenders["late_only"] = "today's pipeline is late interaction alone already"
+    elif not kb.spec.dim:
+        asked.contenders["late_only"] = none
     else:
         asked.contenders["late_only"] = _searching(kb, Late(asked.pool), asked.pool)
     asked.place = Place(
         collection=str(path),
         pipeline=text,
         reranked=reranked,
+        cross="" if asked.cross is None else str(today.top(asked.pool) >> _last(asked.cross, asked.k)),
         queries=str(asked.queries) if asked.queries else None,
         qrels=str(asked.qrels) if asked.qrels else None,
     )
@@ -197,9 +210,43 @@ def _from_elsewhere(asked: Asked, endpoint: str | None, corpus: Path | None, ope
     asked.pool = asked.pool or DEFAULT_POOL
     asked.sample = asked.sample or SAMPLE_ENCODED
     asked.contenders["late"] = _encoding(asked, searched)
+    if asked.cross is not None:
+        asked.contenders["cross"] = _reading(asked.cross, searched)
     asked.contenders["late_only"] = "needs the whole corpus encoded: index it, and audit the collection"
     asked.place = Place(corpus=None if corpus is None else str(corpus))
     return searched
+
+
+def _stage(text: str) -> Stage:
+    """The `cross` stage that an option names: its text, or a model alone."""
+    if text.startswith("cross("):
+        stage = parse(f"bm25 >> {text}").steps[-1].stages[0]
+    else:
+        stage = Stage("cross", options=(("model", text),))
+    if stage.name != "cross" or not stage.options:
+        raise UsageError(f'--cross {text!r}: expected a folder, or cross(url="http://…", dialect="…")')
+    return stage
+
+
+def _last(stage: Stage, k: int) -> Pipeline:
+    return Pipeline((Step((replace(stage, k=k),)),))
+
+
+def _reading(stage: Stage, corpus: Corpus | None) -> Contender | str:
+    """A cross-encoder over the texts of the pools."""
+    if corpus is None:
+        return "needs the texts of the pool: give --corpus"
+    scorer = load_for(stage)
+    return Contender(lambda ids: ReadPairs(scorer, _texts(corpus, ids)))
+
+
+def _texts(corpus: Corpus, ids: Sequence[str]) -> dict[str, str]:
+    missing = [passage_id for passage_id in ids if passage_id not in corpus.sources]
+    if missing:
+        raise InputError(
+            f"today's system found {missing[0]!r}, which the corpus doesn't have: give the chunks that it searches"
+        )
+    return {passage.id: passage.text for passage in corpus.read(ids)}
 
 
 def _encoding(asked: Asked, corpus: Corpus | None) -> Contender | str:
@@ -210,14 +257,11 @@ def _encoding(asked: Asked, corpus: Corpus | None) -> Contender | str:
         encoder = encode.load(asked.model or "minilm")
     except UnavailableError as err:
         return str(err)
+    if not encoder.spec.dim:
+        return f"'{encoder.spec.name}' gives no token vectors"
 
     def make(ids: Sequence[str]) -> EncodedLate:
-        missing = [passage_id for passage_id in ids if passage_id not in corpus.sources]
-        if missing:
-            raise InputError(
-                f"today's system found {missing[0]!r}, which the corpus doesn't have: give the chunks that it searches"
-            )
-        texts = {passage.id: passage.text for passage in corpus.read(ids)}
+        texts = _texts(corpus, ids)
         with progress_bar("encoding the pools", len(texts), asked.quiet) as advance:
             return EncodedLate(encoder, texts, advance)
 

@@ -11,6 +11,7 @@ __all__ = [
     "ChunksOption",
     "CollectionOption",
     "CorpusOption",
+    "CrossOption",
     "EndpointOption",
     "GoldOption",
     "GroupOption",
@@ -54,7 +55,9 @@ GoldOption = Annotated[
     Path | None, typer.Option("--gold", metavar="FILE", help="Answers by their words or spans, instead of -r.")
 ]
 
-PipelineOption = Annotated[str, typer.Option("--pipeline", "-p", help="Today's pipeline on the collection.")]
+PipelineOption = Annotated[
+    str | None, typer.Option("--pipeline", "-p", help="Today's pipeline on the collection; dense by default.")
+]
 
 KOption = Annotated[int, typer.Option("-k", min=1, help="Passages that a reader is shown.")]
 
@@ -73,6 +76,11 @@ LlmUrlOption = Annotated[
 ]
 
 SampleOption = Annotated[int | None, typer.Option("--sample", min=2, help="Questions to measure rerankers on.")]
+
+CrossOption = Annotated[
+    str | None,
+    typer.Option("--cross", metavar="MODEL|STAGE", help='A cross-encoder to measure: FOLDER, or cross(url="…", …).'),
+]
 
 LatencyBudgetOption = Annotated[
     float | None, typer.Option("--latency-budget", min=0, help="Hard limit for a question, in milliseconds.")

@@ -55,7 +55,7 @@ class CrossScorer:
         return np.asarray(scores, np.float32)
 
     def _warn_of_cuts(self, pairs: list[tuple[str, str]]) -> None:
-        limit = self._model.max_length
+        limit = self._model.max_seq_length
         if self._warned or limit is None:
             return
         ids = self._model.tokenizer(pairs, truncation=False, padding=False, verbose=False)["input_ids"]

@@ -449,7 +449,7 @@ def _facts(
     corpus: Corpus | None,
     stated: Stated,
 ) -> Facts:
-    late, only = lifts.get("late"), lifts.get("late_only")
+    late, only, cross = (lifts.get(name) for name in ("late", "late_only", "cross"))
     return Facts(
         recall=mean(recall),
         ceiling=mean(top),
@@ -462,6 +462,7 @@ def _facts(
         store=stated.store,
         late=late if isinstance(late, Lift) else None,
         late_only=only if isinstance(only, Lift) else None,
+        cross=cross if isinstance(cross, Lift) else None,
         systems=1 + len(others),
         systems_alike=largest_alike([recall, *others.values()]) if others else 1,
     )

@@ -16,6 +16,7 @@ class Place:
         collection: today's collection, if that is what was audited.
         pipeline: today's pipeline on it.
         reranked: the pipeline with late interaction behind it.
+        cross: the pipeline with a cross-encoder behind it.
         corpus: the chunks as JSONL, where today's system is another one.
         queries: the file of questions.
         qrels: the file of judgements.
@@ -27,6 +28,7 @@ class Place:
     corpus: str | None = None
     queries: str | None = None
     qrels: str | None = None
+    cross: str = ""
 
 
 def adopt(code: str, place: Place, k: int) -> tuple[str, ...]:
@@ -47,10 +49,11 @@ def _in_collection(code: str, place: Place, k: int) -> tuple[str, ...]:
     pipelines = {
         "rerank_late": [place.pipeline, place.reranked],
         "late_only": [place.pipeline, f"late:{k}"],
+        "rerank_cross": [place.pipeline, place.cross],
         "fix_first_stage": [place.pipeline, "(dense:50 + bm25:50):50", "late:50"],
     }.get(code, [])
     lines = []
-    if code in ("rerank_late", "late_only"):
+    if code in ("rerank_late", "rerank_cross", "late_only"):
         lines.append(f'latewood search {kb} "your question" --pipeline {shlex.quote(pipelines[1])}')
     if pipelines and place.queries and place.qrels:
         given = " ".join(f"--pipeline {shlex.quote(pipeline)}" for pipeline in pipelines)

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from latewood import maxsim
-from latewood.errors import MissingExtra, UsageError
-from latewood.protocols import Encoder
+from latewood.errors import MissingExtra, ShapeError, UsageError
+from latewood.protocols import Encoder, PairScorer
 from latewood.types import MultiVectors
 
-__all__ = ["Candidate", "EncodedLate", "Lift", "load_student", "predict", "summarise", "timed"]
+__all__ = ["Candidate", "EncodedLate", "Lift", "ReadPairs", "load_student", "predict", "summarise", "timed"]
 
 CONFIDENCE = 0.95
 _SAME = 1e-9
@@ -186,6 +186,32 @@ class EncodedLate:
         scores = maxsim.scores(self._encoder.encode_query(query).tokens, self._vectors, rows)
         order = sorted(range(len(pool)), key=lambda at: (-scores[at], pool[at]))
         return [pool[at] for at in order if np.isfinite(scores[at])]
+
+
+class ReadPairs:
+    """A cross-encoder over texts that no collection holds.
+
+    Args:
+        scorer: reads pairs.
+        texts: passage id → text, of every passage in the pools.
+    """
+
+    def __init__(self, scorer: PairScorer, texts: Mapping[str, str]) -> None:
+        self._scorer = scorer
+        self._texts = texts
+
+    def __call__(self, query: str, pool: Sequence[str]) -> list[str]:
+        """The pool in the order of its scores, ties by id.
+
+        Raises:
+            ShapeError: the scorer gave another number of scores than it was asked for, or NaN.
+        """
+        if not pool:
+            return []
+        scores = self._scorer.score(query, [self._texts[passage_id] for passage_id in pool])
+        if scores.shape != (len(pool),) or not bool(np.isfinite(scores).all()):
+            raise ShapeError(f"{self._scorer.name}: expected {len(pool)} finite scores, got shape {scores.shape}")
+        return [pool[at] for at in sorted(range(len(pool)), key=lambda at: (-scores[at], pool[at]))]
 
 
 def _batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -87,6 +87,7 @@ class Facts:
         store: today's vector store.
         late: lift of late interaction as a reranker of today's pool.
         late_only: lift of late interaction over the whole corpus.
+        cross: lift of a cross-encoder over today's pool.
         systems: today's systems that were given.
         systems_alike: the largest group of them that these questions can't tell apart.
     """
@@ -102,6 +103,7 @@ class Facts:
     store: str | None = None
     late: Lift | None = None
     late_only: Lift | None = None
+    cross: Lift | None = None
     systems: int = 1
     systems_alike: int = 1
 
@@ -126,6 +128,8 @@ class Facts:
             "late_mean": None if late is None else late.mean,
             "late_only_low": None if only is None else only.low,
             "late_only_gain": None if only is None else round(only.mean - max(0.0, late.mean if late else 0.0), 9),
+            "cross_low": None if self.cross is None else self.cross.low,
+            "cross_mean": None if self.cross is None else self.cross.mean,
             "systems": self.systems,
             "systems_alike": self.systems_alike,
         }
@@ -359,6 +363,11 @@ def _late_allowed(facts: Facts, fired: frozenset[str]) -> bool:
     return facts.latency_budget_ms is None or "late_fits_the_budget" in fired
 
 
+def _fits(lift: Lift, facts: Facts) -> bool:
+    budget = facts.latency_budget_ms
+    return budget is None or (lift.p95_ms is not None and lift.p95_ms <= budget)
+
+
 VERDICTS: tuple[VerdictRow, ...] = (
     VerdictRow(
         "keep",
@@ -392,9 +401,15 @@ VERDICTS: tuple[VerdictRow, ...] = (
         lambda facts, fired: "late_rerank_pays" in fired and _late_allowed(facts, fired),
     ),
     VerdictRow(
+        "rerank_cross",
+        "Rerank today's pool by the cross-encoder: recall {recall:.2f}, ceiling {ceiling:.2f}, measured lift "
+        "{cross_mean:+.3f}, at least {cross_low:+.3f} expected of as many other questions.",
+        lambda facts, _: facts.cross is not None and facts.cross.low > 0 and _fits(facts.cross, facts),
+    ),
+    VerdictRow(
         "measure_late",
-        "The pool has answers that are not shown (recall {recall:.2f}, ceiling {ceiling:.2f}), and no reranker was "
-        "measured. Measure one on these questions.",
+        "The pool has answers that are not shown (recall {recall:.2f}, ceiling {ceiling:.2f}), and late "
+        "interaction was not measured. Measure it on these questions.",
         lambda _, fired: "late_not_measured" in fired,
     ),
     VerdictRow(
@@ -404,6 +419,13 @@ VERDICTS: tuple[VerdictRow, ...] = (
         lambda facts, fired: (
             "tight_latency" in fired or ("late_rerank_pays" in fired and not _late_allowed(facts, fired))
         ),
+    ),
+    VerdictRow(
+        "no_reranker_helps",
+        "The pool has answers that are not shown (recall {recall:.2f}, ceiling {ceiling:.2f}), and neither late "
+        "interaction ({late_mean:+.3f}, at least {late_low:+.3f} expected) nor this cross-encoder ({cross_mean:+.3f}, "
+        "at least {cross_low:+.3f}) surely wins them. Try another model of either kind.",
+        lambda facts, _: facts.cross is not None and facts.late is not None,
     ),
     VerdictRow(
         "try_cross_encoder",
