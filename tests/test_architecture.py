@@ -33,6 +33,7 @@ LEVELS = {
     "__init__": 9,
     "folders": 9,
     "demo": 10,
+    "serve": 10,
     "cli": 11,
     "__main__": 12,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from latewood.cli import audit, compare, demo, index, inspect, plan, search
+from latewood.cli import audit, compare, demo, index, inspect, plan, search, serve
 
 __all__ = ["app"]
 
@@ -21,5 +21,6 @@ app.command("search")(search.command)
 app.command("compare")(compare.command)
 app.command("audit")(audit.command)
 app.command("plan")(plan.command)
+app.command("serve")(serve.command)
 app.command("stats")(inspect.stats)
 app.command("check")(inspect.check)
