@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from latewood.encode.tokens import WindowTokenizer
 from latewood.encode.window_encoder import (
     WindowEncoder,
@@ -80,12 +82,32 @@ class BiEncoder(WindowEncoder):
         Raises:
             InputError: the text is not a string.
         """
-        check_texts([text])
+        return self.encode_queries([text])[0]
+
+    def encode_queries(self, texts: Sequence[str]) -> list[EncodedQuery]:
+        """Encode queries in one forward pass, as a service does with those that wait for it together.
+
+        Among others a query's vectors move by rounding only, as those of passages do.
+
+        Raises:
+            InputError: a text is not a string.
+        """
+        check_texts(texts)
+        if not texts:
+            return []
         prompt = self._spec.query_prompt
-        windowed = self._tokenizer.split([text], prompt, truncate=True, with_spans=True)[0]
-        tokens, dense = self._run(windowed.windows, prompt)
-        labels = tuple(self._tokenizer.labels(windowed))
-        return EncodedQuery(text=text, dense=dense[0], tokens=tokens[0], labels=labels, cut=windowed.cut)
+        split = self._tokenizer.split(texts, prompt, truncate=True, with_spans=True)
+        tokens, dense = self._run([windowed.windows[0] for windowed in split], prompt)
+        return [
+            EncodedQuery(
+                text=text,
+                dense=dense[i],
+                tokens=np.ascontiguousarray(tokens[i, : len(windowed.windows[0])]),
+                labels=tuple(self._tokenizer.labels(windowed)),
+                cut=windowed.cut,
+            )
+            for i, (text, windowed) in enumerate(zip(texts, split, strict=True))
+        ]
 
     def _kept(self, window: Sequence[int]) -> None:
         return None

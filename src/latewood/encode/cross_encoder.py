@@ -42,6 +42,13 @@ class CrossScorer:
         """Its folder, or its name on the hub."""
         return self._name
 
+    @property
+    def bounded(self) -> bool:
+        """Its scores end in a sigmoid, so they are in [0, 1]."""
+        import torch
+
+        return isinstance(self._model.activation_fn, torch.nn.Sigmoid)
+
     def score(self, query: str, texts: Sequence[str]) -> FloatArray:
         """[N] float32, as `CrossEncoder.predict` gives them; higher is better, in the order of `texts`.
 
