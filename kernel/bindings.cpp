@@ -6,11 +6,15 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
+#include "cascade.h"
 #include "dispatch.h"
 #include "query.h"
 #include "search.h"
@@ -141,6 +145,131 @@ auto similarities(const Matrix& query, const Tokens& tokens, const Integers& off
     return array_of(std::move(out), {static_cast<std::size_t>(count), static_cast<std::size_t>(vectors)});
 }
 
+auto nearest(const Matrix& centres, const Tokens& tokens, const Integers& offsets, const std::optional<Scales>& scales,
+             const Scales& bias, std::int64_t most, const std::optional<Integers>& rows, int threads) {
+    const Documents documents = documents_of(centres, tokens, offsets, scales);
+    if (documents.format == Format::bits) throw nb::type_error("tokens: bits have no nearest centre");
+    if (bias.shape(0) != centres.shape(0)) throw nb::value_error("bias: expected one for each centre");
+    if (most < 1 || most > count_of(centres)) throw nb::value_error("most: expected 1 to the number of centres");
+    const std::int64_t* list = rows ? rows->data() : nullptr;
+    const std::int64_t count = static_cast<std::int64_t>(rows ? rows->shape(0) : tokens.shape(0));
+    for (std::int64_t i = 0; list != nullptr && i < count; ++i)
+        if (list[i] < 0 || list[i] >= static_cast<std::int64_t>(tokens.shape(0)))
+            throw nb::index_error("rows: a number is not that of a token");
+    auto numbers = allocate<std::int32_t>(count * most);
+    auto values = allocate<float>(count * most);
+    {
+        const nb::gil_scoped_release unlocked;
+        const Prepared prepared(centres.data(), count_of(centres), documents.dim, documents.format,
+                                levels_of(documents.format, documents.dim, 0));
+        latewood::nearest(prepared, documents, list, count, bias.data(), most, threads, numbers.get(), values.get());
+    }
+    const std::initializer_list<std::size_t> shape = {static_cast<std::size_t>(count), static_cast<std::size_t>(most)};
+    return nb::make_tuple(array_of(std::move(numbers), shape), array_of(std::move(values), shape));
+}
+
+// The documents of several arrays, for callers that score some of each at a time.
+class Parts {
+    std::vector<std::tuple<Tokens, Integers, std::optional<Scales>>> arrays_;
+
+  public:
+    void add(const Tokens& tokens, const Integers& offsets, const std::optional<Scales>& scales) {
+        arrays_.emplace_back(tokens, offsets, scales);
+    }
+
+    // scores[i] of document rows[i] of part parts[i].
+    auto scores(const Matrix& query, const Integers& parts, const Integers& rows) const {
+        const std::int64_t count = static_cast<std::int64_t>(parts.shape(0));
+        if (static_cast<std::int64_t>(rows.shape(0)) != count) throw nb::value_error("rows: expected one for each part");
+        std::vector<Documents> documents;
+        for (const auto& [tokens, offsets, scales] : arrays_) {
+            documents.push_back(documents_of(query, tokens, offsets, scales));
+            if (documents.back().format != documents.front().format) throw nb::type_error("parts: of different formats");
+        }
+        for (std::int64_t i = 0; i < count; ++i) {
+            const std::int64_t part = parts.data()[i], row = rows.data()[i];
+            if (part < 0 || part >= static_cast<std::int64_t>(arrays_.size())) throw nb::index_error("parts: no such part");
+            if (row < 0 || row + 1 >= static_cast<std::int64_t>(std::get<1>(arrays_[part]).shape(0)))
+                throw nb::index_error("rows: a number is not that of a document");
+        }
+        auto out = allocate<float>(count);
+        if (count > 0) {
+            const nb::gil_scoped_release unlocked;
+            const Format format = documents.front().format;
+            const std::int64_t dim = documents.front().dim;
+            const Prepared prepared(query.data(), count_of(query), dim, format, levels_of(format, dim, 0));
+            for (std::int64_t first = 0, last; first < count; first = last) {
+                const std::int64_t part = parts.data()[first];
+                for (last = first; last < count && parts.data()[last] == part;) ++last;
+                latewood::score(prepared, documents[part], rows.data() + first, last - first, 1, out.get() + first);
+            }
+        }
+        return array_of(std::move(out), {static_cast<std::size_t>(count)});
+    }
+};
+
+using Short = nb::ndarray<const std::uint16_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Words = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Bytes = nb::ndarray<const std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Codes = nb::ndarray<const std::uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Centroids = nb::ndarray<const std::int8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+// cascade.h, over arrays that it keeps alive. What the numbers in them must be is checked by latewood.index.
+class Cascade {
+    Centroids centroids_;
+    Scales scales_;
+    Short numbers_;
+    Integers number_offsets_;
+    Words postings_;
+    Integers posting_offsets_;
+    Codes codes_;
+    Integers token_offsets_;
+    std::vector<std::int64_t> centroid_offsets_;
+    latewood::Lists lists_;
+
+  public:
+    Cascade(Centroids centroids, Scales scales, float longest, Short numbers, Integers number_offsets, Words postings,
+            Integers posting_offsets, Codes codes, Integers token_offsets)
+        : centroids_(std::move(centroids)), scales_(std::move(scales)), numbers_(std::move(numbers)),
+          number_offsets_(std::move(number_offsets)), postings_(std::move(postings)),
+          posting_offsets_(std::move(posting_offsets)), codes_(std::move(codes)),
+          token_offsets_(std::move(token_offsets)) {
+        const std::int64_t dim = static_cast<std::int64_t>(centroids_.shape(1));
+        const std::size_t count = centroids_.shape(0), documents = number_offsets_.shape(0);
+        if (count == 0 || count > 65536 || dim == 0) throw nb::value_error("centroids: expected [1 to 65536, D]");
+        if (scales_.shape(0) != count || posting_offsets_.shape(0) != count + 1 || documents == 0 ||
+            token_offsets_.shape(0) != documents || codes_.shape(1) != static_cast<std::size_t>((dim + 7) / 8))
+            throw nb::value_error("cascade: arrays don't fit each other");
+        for (std::size_t i = 0; i <= count; ++i) centroid_offsets_.push_back(static_cast<std::int64_t>(i));
+        const Documents table = {Format::int8, dim, centroids_.data(), centroid_offsets_.data(), scales_.data()};
+        const Documents bits = {Format::bits, dim, codes_.data(), token_offsets_.data(), nullptr};
+        lists_ = {table, static_cast<std::int64_t>(count), longest, numbers_.data(), number_offsets_.data(),
+                  postings_.data(), posting_offsets_.data(), bits, static_cast<std::int64_t>(documents) - 1,
+                  codes_.shape(0) > 0};
+    }
+
+    auto candidates(const Matrix& query, std::int64_t probe, std::int64_t first, std::int64_t second,
+                    std::int64_t third, int last, const std::optional<Bytes>& allowed) const {
+        if (static_cast<std::int64_t>(query.shape(1)) != lists_.centroids.dim || query.shape(0) == 0)
+            throw nb::value_error("query: expected [Q, D]");
+        if (query.shape(0) > kMostQueries) throw nb::value_error("query: more vectors than a table has room for");
+        if (allowed && static_cast<std::int64_t>(allowed->shape(0)) != lists_.documents)
+            throw nb::value_error("allowed: expected one for each document");
+        std::vector<std::int64_t> found;
+        std::int64_t reached = 0;
+        {
+            const nb::gil_scoped_release unlocked;
+            found = latewood::candidates(lists_, query.data(), count_of(query), {probe, first, second, third, last},
+                                         allowed ? allowed->data() : nullptr, &reached);
+        }
+        auto rows = allocate<std::int64_t>(static_cast<std::int64_t>(found.size()));
+        std::copy(found.begin(), found.end(), rows.get());
+        return nb::make_tuple(array_of(std::move(rows), {found.size()}), reached);
+    }
+
+    static constexpr std::size_t kMostQueries = 1024;
+};
+
 std::vector<std::string> usable_names() {
     std::vector<std::string> names;
     for (const latewood::Kernels* kernels : latewood::usable()) names.emplace_back(kernels->name);
@@ -157,6 +286,19 @@ NB_MODULE(_kernel, module) {
                "scales"_a.noconvert().none(), "k"_a, "rows"_a.noconvert().none(), "threads"_a, "levels"_a = 0);
     module.def("similarities", &similarities, "query"_a.noconvert(), "tokens"_a.noconvert(), "offsets"_a.noconvert(),
                "scales"_a.noconvert().none(), "row"_a, "levels"_a = 0);
+    module.def("nearest", &nearest, "centres"_a.noconvert(), "tokens"_a.noconvert(), "offsets"_a.noconvert(),
+               "scales"_a.noconvert().none(), "bias"_a.noconvert(), "most"_a, "rows"_a.noconvert().none(), "threads"_a);
+    nb::class_<Parts>(module, "Parts")
+        .def(nb::init<>())
+        .def("add", &Parts::add, "tokens"_a.noconvert(), "offsets"_a.noconvert(), "scales"_a.noconvert().none())
+        .def("scores", &Parts::scores, "query"_a.noconvert(), "parts"_a.noconvert(), "rows"_a.noconvert());
+    nb::class_<Cascade>(module, "Cascade")
+        .def(nb::init<Centroids, Scales, float, Short, Integers, Words, Integers, Codes, Integers>(),
+             "centroids"_a.noconvert(), "scales"_a.noconvert(), "longest"_a, "numbers"_a.noconvert(),
+             "number_offsets"_a.noconvert(), "postings"_a.noconvert(), "posting_offsets"_a.noconvert(),
+             "codes"_a.noconvert(), "token_offsets"_a.noconvert())
+        .def("candidates", &Cascade::candidates, "query"_a.noconvert(), "probe"_a, "first"_a, "second"_a, "third"_a,
+             "last"_a, "allowed"_a.noconvert().none());
     module.def("isa", [] { return std::string(latewood::active().name); }, "The instruction set in use.");
     module.def("usable", &usable_names, "The instruction sets that can be forced here, best first.");
     module.def("rejected", [] { return latewood::rejected(); }, "Sets that disagreed with baseline when loaded.");

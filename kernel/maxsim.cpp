@@ -21,10 +21,34 @@
 #include "walk.h"
 
 #include "bits.h"
+#include "interact.h"
 
 namespace {
 
 using namespace latewood;
+
+// Slots that a table of bytes has at most; the door refuses longer queries.
+constexpr std::int64_t kTableSlots = 2048;
+
+inline std::int64_t slots_of(std::int64_t count) {
+    std::int64_t slots = 0;
+    for_each_group(count, [&](int registers, int, std::int64_t, std::int64_t) { slots += registers * kLanes; });
+    return slots;
+}
+
+// Of kTableBytes values, in a form that compilers turn into vectors.
+inline void cut_to_bytes(const float* values, const float* gains, const float* shifts, std::uint8_t* out) {
+    std::int32_t whole[kTableBytes];
+    for (int i = 0; i < kTableBytes; ++i) {
+        float value = values[i] * gains[i] + shifts[i];
+        value = value > 0.0f ? value : 0.0f;
+        value = value < 255.0f ? value : 255.0f;
+        whole[i] = static_cast<std::int32_t>(value);
+    }
+    for (int i = 0; i < kTableBytes; ++i) out[i] = static_cast<std::uint8_t>(whole[i]);
+}
+
+inline std::int64_t table_width_of(std::int64_t count) { return round_up(slots_of(count), kTableBytes); }
 
 // How documents of a format reach the tiles.
 template <Format>
@@ -122,11 +146,6 @@ class Stream {
         const std::int64_t fit = kBlockBytes / (width_of(dim) * static_cast<std::int64_t>(sizeof(Element)) * kTileRows);
         return kTileRows * static_cast<int>(fit < 1 ? 1 : smaller(fit, kBlocks));
     }
-    static std::int64_t slots_of(std::int64_t count) {
-        std::int64_t slots = 0;
-        for_each_group(count, [&](int registers, int, std::int64_t, std::int64_t) { slots += registers * kLanes; });
-        return slots;
-    }
 
   public:
     static std::size_t workspace_bytes(const Query& query) {
@@ -177,6 +196,49 @@ class Stream {
             }
             span_count_ = filled_ = 0;
         }
+    }
+
+    // The best centres of tokens, which come as documents of one vector each.
+    void nearest(const std::int64_t* tokens, std::int64_t begin, std::int64_t end, const float* bias, std::int64_t most,
+                 std::int32_t* numbers, float* values) {
+        for_each_block(tokens, begin, end, [&](const float* row, std::int64_t i) {
+            std::int32_t* number = numbers + i * most;
+            float* value = values + i * most;
+            std::int64_t found = 0, slot = 0;
+            for_each_group(query_.count, [&](int registers, int, std::int64_t first, std::int64_t queries) {
+                for (std::int64_t q = first; q < first + queries; ++q) {
+                    const float now = scaled(row[slot + q - first], q) + bias[q];
+                    if (found == most && !(now > value[most - 1])) continue;
+                    std::int64_t at = found < most ? found++ : most - 1;
+                    for (; at > 0 && now > value[at - 1]; --at) {
+                        value[at] = value[at - 1];
+                        number[at] = number[at - 1];
+                    }
+                    value[at] = now;
+                    number[at] = static_cast<std::int32_t>(q);
+                }
+                slot += registers * kLanes;
+            });
+        });
+    }
+
+    void tabulate(std::int64_t begin, std::int64_t end, float gain, float shift, std::uint8_t* table) {
+        const std::int64_t width = table_width_of(query_.count);
+        float gains[kTableSlots], shifts[kTableSlots], row[kTableSlots];
+        for (std::int64_t slot = 0; slot < width; ++slot) gains[slot] = shifts[slot] = row[slot] = 0.0f;
+        std::int64_t slots = 0;
+        for_each_group(query_.count, [&](int registers, int, std::int64_t first, std::int64_t queries) {
+            for (std::int64_t i = 0; i < queries; ++i) {
+                gains[slots + i] = scaled(gain, first + i);
+                shifts[slots + i] = shift + 0.5f;  // what follows cuts towards zero
+            }
+            slots += registers * kLanes;
+        });
+        for_each_block(nullptr, begin, end, [&](const float* similarities, std::int64_t t) {
+            __builtin_memcpy(row, similarities, static_cast<std::size_t>(slots) * sizeof(float));
+            for (std::int64_t slot = 0; slot < width; slot += kTableBytes)
+                cut_to_bytes(row + slot, gains + slot, shifts + slot, table + t * width + slot);
+        });
     }
 
     // What feed() asks of a block.
@@ -301,6 +363,24 @@ class Stream {
         return sum;
     }
 
+    // Calls visit(similarities with the query by slot, i) for token tokens[i], or i where tokens is null.
+    template <class Visit>
+    void for_each_block(const std::int64_t* tokens, std::int64_t begin, std::int64_t end, Visit visit) {
+        for (std::int64_t i = begin; i < end;) {
+            const std::int64_t count = smaller(kTileRows, end - i);
+            if (tokens == nullptr) {
+                append(0, i, static_cast<int>(count), false);
+            } else {
+                for (std::int64_t r = 0; r < count; ++r) append(0, tokens[i + r], 1, false);
+            }
+            const Element* rows = gather();
+            spill_tiles(rows, row_scales_);
+            for (std::int64_t r = 0; r < count; ++r) visit(spill_ + r * slots_, i + r);
+            span_count_ = filled_ = 0;
+            i += count;
+        }
+    }
+
     // All similarities of a tile of rows to `spill_`.
     void spill_tiles(const Element* rows, const float* row_scales) {
         const Element* packed = packed_;
@@ -371,8 +451,29 @@ void similarities(const Query& query, const void* packed, const Documents& docum
     with_stream(query, packed, documents, workspace, [&](auto&& stream) { stream.similarities(document, out); });
 }
 
+// Not for bits: `documents` are float32, float16 or int8.
+void nearest(const Query& query, const void* packed, const Documents& documents, const std::int64_t* tokens,
+             std::int64_t begin, std::int64_t end, const float* bias, std::int64_t most, std::int32_t* numbers,
+             float* values, void* workspace) {
+    const auto run = [&](auto&& stream) { stream.nearest(tokens, begin, end, bias, most, numbers, values); };
+    switch (documents.format) {
+        case Format::float32: return run(Stream<Format::float32>(query, packed, documents, workspace));
+        case Format::float16: return run(Stream<Format::float16>(query, packed, documents, workspace));
+        case Format::int8: return run(Stream<Format::int8>(query, packed, documents, workspace));
+        case Format::bits: return;
+    }
+}
+
+std::int64_t table_width(const Query& query) { return table_width_of(query.count); }
+
+void tabulate(const Query& query, const void* packed, const Documents& documents, std::int64_t begin, std::int64_t end,
+              float gain, float shift, std::uint8_t* table, void* workspace) {
+    Stream<Format::int8>(query, packed, documents, workspace).tabulate(begin, end, gain, shift, table);
+}
+
 }  // namespace
 
 extern "C" const latewood::Kernels LATEWOOD_JOIN(latewood_kernels_, LATEWOOD_ISA) = {
-    LATEWOOD_STRING(LATEWOOD_ISA), packed_bytes, pack, workspace_bytes, score, similarities,
+    LATEWOOD_STRING(LATEWOOD_ISA), packed_bytes, pack, workspace_bytes, score, similarities, nearest,
+    table_width, tabulate, interact,
 };

@@ -78,6 +78,25 @@ struct Kernels {
     // The [Q, T] similarities to the T vectors of one document, row-major. The maxima of its rows, summed, are the score.
     void (*similarities)(const Query& query, const void* packed, const Documents& documents, std::int64_t document,
                          float* out, void* workspace);
+
+    // The best `most` of the Q vectors of the query for token tokens[i], or token i where tokens is null, by
+    // similarity + bias[q], begin <= i < end: numbers[i * most ..] and values[i * most ..], best first, the lower number
+    // first among equals. The query's part is played by the centres of clusters; not for bits.
+    void (*nearest)(const Query& query, const void* packed, const Documents& documents, const std::int64_t* tokens,
+                    std::int64_t begin, std::int64_t end, const float* bias, std::int64_t most, std::int32_t* numbers,
+                    float* values, void* workspace);
+
+    // Rows [begin, end) of a table of bytes, table_width(Q) bytes each: row t holds, in the order of the lanes, the
+    // similarities of token t with the query vectors, times `gain`, plus `shift`, rounded to nearest and cut to 0 .. 255.
+    // Bytes without a query vector are 0. int8 documents only.
+    std::int64_t (*table_width)(const Query& query);
+    void (*tabulate)(const Query& query, const void* packed, const Documents& documents, std::int64_t begin,
+                     std::int64_t end, float gain, float shift, std::uint8_t* table, void* workspace);
+
+    // scores[i], for 0 <= i < count: the sum over the bytes of a row of the max over the table's rows that document
+    // rows[i] lists, numbers[offsets[row]] .. numbers[offsets[row + 1]]. 0 for one that lists none.
+    void (*interact)(const std::uint8_t* table, std::int64_t width, const std::uint16_t* numbers,
+                     const std::int64_t* offsets, const std::int32_t* rows, std::int64_t count, std::int32_t* scores);
 };
 
 extern "C" {

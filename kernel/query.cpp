@@ -5,6 +5,12 @@
 #include <limits>
 
 namespace latewood {
+namespace {
+
+// 1.5 * 2^23: a float of this size has no room for a fraction.
+constexpr float kRound = 12582912.0f;
+
+}  // namespace
 
 std::int32_t query_levels(std::int64_t dim) {
     const std::int64_t fit = std::numeric_limits<std::int32_t>::max() / (128 * dim);
@@ -21,10 +27,17 @@ void quantize_query(const float* values, std::int64_t count, std::int64_t dim, s
         float largest = 0.0f;
         for (std::int64_t d = 0; d < dim; ++d) largest = std::max(largest, std::fabs(from[d]));
         scales[q] = largest / limit;
+        // Zeros, for the quotient, where the scale is 0.
+        const float divisor = scales[q] > 0.0f ? scales[q] : std::numeric_limits<float>::infinity();
+        std::int16_t* to = integers + q * dim;
         for (std::int64_t d = 0; d < dim; ++d) {
             // A subnormal scale is rounded so coarsely that the quotient can pass the limit.
-            const float quotient = scales[q] > 0.0f ? std::nearbyint(from[d] / scales[q]) : 0.0f;
-            integers[q * dim + d] = static_cast<std::int16_t>(std::clamp(quotient, -limit, limit));
+            float quotient = from[d] / divisor;
+            quotient = quotient < limit ? quotient : limit;
+            quotient = quotient > -limit ? quotient : -limit;
+            // To nearest, ties to even, as std::nearbyint, which compilers don't turn into vectors for every machine.
+            const float rounded = (quotient + kRound) - kRound;
+            to[d] = static_cast<std::int16_t>(static_cast<std::int32_t>(rounded));
         }
     }
 }

@@ -49,6 +49,18 @@ void score(const Prepared& query, const Documents& documents, const std::int64_t
     });
 }
 
+void nearest(const Prepared& centres, const Documents& documents, const std::int64_t* tokens, std::int64_t count,
+             const float* bias, std::int64_t most, int threads, std::int32_t* numbers, float* values) {
+    const Kernels& kernels = centres.kernels();
+    const std::int64_t pieces = (count + kPieceVectors - 1) / kPieceVectors;
+    run_pieces(pieces, threads, [&](PieceSource& source) {
+        Buffer<char> workspace(static_cast<std::int64_t>(kernels.workspace_bytes(centres.query())));
+        for (std::int64_t i; source.next(i);)
+            kernels.nearest(centres.query(), centres.packed(), documents, tokens, i * kPieceVectors,
+                            std::min(count, (i + 1) * kPieceVectors), bias, most, numbers, values, workspace.get());
+    });
+}
+
 void similarities(const Prepared& query, const Documents& documents, std::int64_t document, float* out) {
     const Kernels& kernels = query.kernels();
     Buffer<char> workspace(static_cast<std::int64_t>(kernels.workspace_bytes(query.query())));

@@ -31,6 +31,10 @@ class Prepared {
 void score(const Prepared& query, const Documents& documents, const std::int64_t* rows, std::int64_t count, int threads,
            float* scores);
 
+// The best `most` of the query's vectors for each of these tokens (Kernels::nearest), on `threads` threads.
+void nearest(const Prepared& centres, const Documents& documents, const std::int64_t* tokens, std::int64_t count,
+             const float* bias, std::int64_t most, int threads, std::int32_t* numbers, float* values);
+
 // [Q, T] similarities to one document.
 void similarities(const Prepared& query, const Documents& documents, std::int64_t document, float* out);
 

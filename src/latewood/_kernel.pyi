@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from latewood.types import FloatArray, IntArray
@@ -28,6 +29,46 @@ def top_k(
 def similarities(
     query: FloatArray, tokens: npt.NDArray[Any], offsets: IntArray, scales: FloatArray | None, row: int, levels: int = 0
 ) -> FloatArray: ...
+def nearest(
+    centres: FloatArray,
+    tokens: npt.NDArray[Any],
+    offsets: IntArray,
+    scales: FloatArray | None,
+    bias: FloatArray,
+    most: int,
+    rows: IntArray | None,
+    threads: int,
+) -> tuple[npt.NDArray[np.int32], FloatArray]: ...
+
+class Parts:
+    def __init__(self) -> None: ...
+    def add(self, tokens: npt.NDArray[Any], offsets: IntArray, scales: FloatArray | None) -> None: ...
+    def scores(self, query: FloatArray, parts: IntArray, rows: IntArray) -> FloatArray: ...
+
+class Cascade:
+    def __init__(
+        self,
+        centroids: npt.NDArray[np.int8],
+        scales: FloatArray,
+        longest: float,
+        numbers: npt.NDArray[np.uint16],
+        number_offsets: IntArray,
+        postings: npt.NDArray[np.int32],
+        posting_offsets: IntArray,
+        codes: npt.NDArray[np.uint8],
+        token_offsets: IntArray,
+    ) -> None: ...
+    def candidates(
+        self,
+        query: FloatArray,
+        probe: int,
+        first: int,
+        second: int,
+        third: int,
+        last: int,
+        allowed: npt.NDArray[np.uint8] | None,
+    ) -> tuple[IntArray, int]: ...
+
 def isa() -> str: ...
 def usable() -> list[str]: ...
 def rejected() -> list[str]: ...

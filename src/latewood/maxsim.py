@@ -35,7 +35,7 @@ from latewood import _kernel
 from latewood.errors import ShapeError, UsageError
 from latewood.types import BitVectors, FloatArray, IntArray, MultiVectors
 
-__all__ = ["argmax", "binarize", "isa", "quantize", "scores", "signs", "similarities", "top_k"]
+__all__ = ["argmax", "binarize", "isa", "nearest", "quantize", "scores", "signs", "similarities", "top_k"]
 
 Documents: TypeAlias = MultiVectors | BitVectors
 Codes: TypeAlias = npt.NDArray[np.uint8]
@@ -128,6 +128,52 @@ def argmax(query: FloatArray | Codes, documents: Documents, row: int) -> tuple[I
         raise ShapeError(f"row: document {row} has no vectors, so nothing matches; leave it out")
     positions = matrix.argmax(axis=1)
     return positions.astype(np.int64), matrix[np.arange(len(matrix)), positions]
+
+
+def nearest(
+    vectors: MultiVectors,
+    centres: FloatArray,
+    bias: FloatArray | None = None,
+    most: int = 1,
+    rows: IntArray | None = None,
+    *,
+    threads: int = 1,
+) -> tuple[npt.NDArray[np.int32], FloatArray]:
+    """For each token vector, the centres with the greatest dot product + bias.
+
+    With bias = -|centre|^2 / 2 they are the nearest by Euclidean distance, as k-means wants.
+
+    Args:
+        vectors: tokens [T, D], int8 with scales (then centres are rounded to about 14 bits) or floats; which documents
+            they belong to plays no part.
+        centres: [K, D] float32, finite, K >= 1.
+        bias: [K] float32, added to the products; None for zeros.
+        most: how many centres for each token, 1 to K.
+        rows: [n] int64 numbers of tokens, repeats allowed; None for all T.
+        threads: most threads to use. The result doesn't depend on it.
+
+    Returns:
+        Numbers of centres [n, most] int32, best first, the lower number first among equals, and their product + bias
+        [n, most] float32.
+
+    Raises:
+        ShapeError: on another shape, dtype or range.
+    """
+    values, _ = _query(centres, vectors)
+    if bias is None:
+        bias = np.zeros(len(centres), np.float32)
+    if bias.shape != (len(centres),) or bias.dtype != np.float32:
+        raise ShapeError(f"bias: got shape {bias.shape} {bias.dtype}, expected ({len(centres)},) float32")
+    if not 1 <= most <= len(centres):
+        raise ShapeError(f"most: got {most}, expected 1 to {len(centres)}, the number of centres")
+    if rows is not None:
+        if rows.ndim != 1 or rows.dtype != np.int64:
+            raise ShapeError(f"rows: got shape {rows.shape} {rows.dtype}, expected [n] int64")
+        if len(rows) and not (rows.min() >= 0 and rows.max() < len(vectors.tokens)):
+            raise ShapeError(f"rows: got {rows.min()} to {rows.max()}, expected 0 to {len(vectors.tokens) - 1}")
+        rows = np.ascontiguousarray(rows)
+    tokens, offsets, scales = _arrays(vectors)
+    return _kernel.nearest(values, tokens, offsets, scales, np.ascontiguousarray(bias), most, rows, _threads(threads))
 
 
 def quantize(vectors: MultiVectors) -> MultiVectors:

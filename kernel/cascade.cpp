@@ -1,0 +1,282 @@
+#include "cascade.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "buffer.h"
+#include "dispatch.h"
+#include "query.h"
+#include "search.h"
+
+namespace latewood {
+namespace {
+
+constexpr float kTop = 255.0f;
+constexpr float kBelow = 0.25f;  // similarities from -kBelow of the greatest possible one are told apart
+constexpr std::int64_t kBlocks = 512;
+constexpr int kColumns = 32;  // a table's width is a multiple of it
+
+struct Scored {
+    std::int32_t score;
+    std::int32_t row;
+};
+
+bool better(const Scored& a, const Scored& b) { return a.score != b.score ? a.score > b.score : a.row < b.row; }
+
+// What a query has gathered for a document: points, and when it was last seen, so that nothing need be cleared between
+// queries.
+struct Tally {
+    std::uint16_t seen;
+    std::uint16_t points;
+};
+
+// Memory that a thread keeps between queries: freshly mapped pages cost more than the work on them.
+struct Scratch {
+    std::vector<std::uint8_t> table;
+    std::vector<std::uint8_t> peaks;
+    std::vector<char> workspace;
+    std::vector<Tally> tallies;
+    std::uint16_t clock = 0;
+    std::vector<std::int32_t> rows;
+    std::vector<std::int32_t> scores;
+    std::vector<Scored> ranked;
+
+    // A time later than all before, with `ticks` more to come.
+    void start(std::int64_t documents, std::int64_t ticks) {
+        if (static_cast<std::int64_t>(tallies.size()) < documents) tallies.resize(static_cast<std::size_t>(documents));
+        if (ticks >= 65535 - clock) {
+            std::fill(tallies.begin(), tallies.end(), Tally{0, 0});
+            clock = 0;
+        }
+        ++clock;
+    }
+};
+
+Scratch& scratch() {
+    thread_local Scratch only;
+    return only;
+}
+
+// The best `most`, in order.
+void keep_best(std::vector<Scored>& ranked, std::int64_t most) {
+    if (most < static_cast<std::int64_t>(ranked.size())) {
+        std::nth_element(ranked.begin(), ranked.begin() + most, ranked.end(), better);
+        ranked.resize(static_cast<std::size_t>(most));
+    }
+    std::sort(ranked.begin(), ranked.end(), better);
+}
+
+// The table's rows that each of its columns reaches, best first.
+struct Probes {
+    std::int64_t column;
+    std::vector<Scored> centroids;
+};
+
+class Table {
+    Scratch& scratch_;
+    std::int64_t rows_, width_;
+    std::int64_t block_ = 1, blocks_ = 0;
+
+  public:
+    Table(Scratch& scratch, std::int64_t rows, std::int64_t width) : scratch_(scratch), rows_(rows), width_(width) {}
+
+    const std::uint8_t* bytes() const { return scratch_.table.data(); }
+    std::int64_t width() const { return width_; }
+
+    void fill(const Prepared& query, const Lists& lists, float gain, float shift) {
+        const Kernels& kernels = query.kernels();
+        scratch_.table.resize(static_cast<std::size_t>(rows_ * width_));
+        Buffer<char> workspace(static_cast<std::int64_t>(kernels.workspace_bytes(query.query())));
+        kernels.tabulate(query.query(), query.packed(), lists.centroids, 0, rows_, gain, shift, scratch_.table.data(),
+                         workspace.get());
+    }
+
+    // For each column, about `probe` of the rows with the greatest values, and never fewer where as many are above 0.
+    std::vector<Probes> probes(std::int64_t probe) {
+        find_peaks(probe);
+        std::vector<std::uint8_t> floor(static_cast<std::size_t>(width_), 255);
+        std::vector<Probes> found;
+        std::vector<std::int64_t> place(static_cast<std::size_t>(width_), -1);
+        for (std::int64_t column = 0; column < width_; ++column) {
+            std::int64_t counts[256] = {};
+            for (std::int64_t b = 0; b < blocks_; ++b) ++counts[scratch_.peaks[static_cast<std::size_t>(b * width_ + column)]];
+            if (counts[0] == blocks_) continue;  // no query vector, or none that is near anything
+            int value = 255;
+            for (std::int64_t above = 0; value > 1; --value)
+                if ((above += counts[value]) >= probe) break;
+            floor[static_cast<std::size_t>(column)] = static_cast<std::uint8_t>(value - 1);
+            place[static_cast<std::size_t>(column)] = static_cast<std::int64_t>(found.size());
+            found.push_back({column, {}});
+        }
+        collect(floor, place, found);
+        for (Probes& probes : found) keep_best(probes.centroids, probe);
+        return found;
+    }
+
+  private:
+    // The maxima over blocks of rows: their probe-th greatest is a lower bound of the rows' probe-th greatest.
+    void find_peaks(std::int64_t probe) {
+        const std::int64_t wanted = std::max(kBlocks, 4 * probe);
+        block_ = std::max<std::int64_t>(1, rows_ / wanted);
+        blocks_ = (rows_ + block_ - 1) / block_;
+        scratch_.peaks.assign(static_cast<std::size_t>(blocks_ * width_), 0);
+        for (std::int64_t t = 0; t < rows_; ++t)
+            raise(scratch_.peaks.data() + t / block_ * width_, bytes() + t * width_);
+    }
+
+    // Both loops of a fixed length, which compilers turn into vectors.
+    void raise(std::uint8_t* peak, const std::uint8_t* row) const {
+        for (std::int64_t at = 0; at < width_; at += kColumns)
+            for (int i = 0; i < kColumns; ++i) peak[at + i] = peak[at + i] > row[at + i] ? peak[at + i] : row[at + i];
+    }
+
+    bool passes(const std::uint8_t* values, const std::vector<std::uint8_t>& floor) const {
+        std::uint8_t over[kColumns] = {};
+        for (std::int64_t at = 0; at < width_; at += kColumns)
+            for (int i = 0; i < kColumns; ++i) over[i] |= values[at + i] > floor[static_cast<std::size_t>(at + i)] ? 255 : 0;
+        std::uint64_t words[kColumns / 8];
+        std::memcpy(words, over, sizeof words);
+        std::uint64_t any = 0;
+        for (const std::uint64_t word : words) any |= word;
+        return any != 0;
+    }
+
+    void collect(const std::vector<std::uint8_t>& floor, const std::vector<std::int64_t>& place,
+                 std::vector<Probes>& found) const {
+        for (std::int64_t b = 0; b < blocks_; ++b) {
+            if (!passes(scratch_.peaks.data() + b * width_, floor)) continue;
+            for (std::int64_t t = b * block_; t < std::min(rows_, (b + 1) * block_); ++t) {
+                const std::uint8_t* row = bytes() + t * width_;
+                if (!passes(row, floor)) continue;
+                for (std::size_t i = 0; i < floor.size(); ++i)
+                    if (row[i] > floor[i])
+                        found[static_cast<std::size_t>(place[i])].centroids.push_back(
+                            {row[i], static_cast<std::int32_t>(t)});
+            }
+        }
+    }
+};
+
+// The first step: documents by the points that the probes give them.
+void gather(Scratch& scratch, const Lists& lists, const std::vector<Probes>& probes, const std::uint8_t* allowed) {
+    scratch.start(lists.documents, static_cast<std::int64_t>(probes.size()));
+    const std::uint16_t start = scratch.clock;
+    Tally* tallies = scratch.tallies.data();
+    scratch.rows.clear();
+    for (const Probes& probe : probes) {
+        const std::uint16_t now = scratch.clock;
+        const std::int32_t missed = probe.centroids.back().score - 1;
+        for (const Scored& centroid : probe.centroids) {
+            const std::int32_t points = centroid.score - missed;
+            const std::int64_t last = lists.posting_offsets[centroid.row + 1];
+            for (std::int64_t i = lists.posting_offsets[centroid.row]; i < last; ++i) {
+                const std::int32_t row = lists.postings[i];
+                Tally& tally = tallies[row];
+                if (tally.seen >= now) continue;  // a better centroid of the document came first
+                if (tally.seen < start) {
+                    if (allowed != nullptr && allowed[row] == 0) continue;
+                    tally.points = 0;
+                    scratch.rows.push_back(row);
+                }
+                tally.seen = now;
+                tally.points = static_cast<std::uint16_t>(std::min(65535, tally.points + points));
+            }
+        }
+        ++scratch.clock;
+    }
+    scratch.ranked.clear();
+    for (const std::int32_t row : scratch.rows) scratch.ranked.push_back({tallies[row].points, row});
+}
+
+// Leaves those of `ranked` that are among the best `most`, and whoever shares the last one's place, in any order. Scores
+// are points of the first step: 0 to 65535.
+void thin(std::vector<Scored>& ranked, std::int64_t most) {
+    if (static_cast<std::int64_t>(ranked.size()) <= most) return;
+    std::int32_t top = 0;
+    for (const Scored& scored : ranked) top = std::max(top, scored.score);
+    std::vector<std::int32_t> counts(static_cast<std::size_t>(top) + 1, 0);
+    for (const Scored& scored : ranked) ++counts[static_cast<std::size_t>(scored.score)];
+    std::int32_t floor = top;
+    for (std::int64_t above = 0; floor > 0; --floor)
+        if ((above += counts[static_cast<std::size_t>(floor)]) >= most) break;
+    std::erase_if(ranked, [floor](const Scored& scored) { return scored.score < floor; });
+}
+
+// The second step, over the documents in `ranked`.
+void interact(Scratch& scratch, const Table& table, const Lists& lists, const Kernels& kernels) {
+    const std::int64_t count = static_cast<std::int64_t>(scratch.ranked.size());
+    scratch.rows.resize(scratch.ranked.size());
+    scratch.scores.resize(scratch.ranked.size());
+    for (std::size_t i = 0; i < scratch.ranked.size(); ++i) scratch.rows[i] = scratch.ranked[i].row;
+    // In the order of their lists, which then come from memory one after the other.
+    std::sort(scratch.rows.begin(), scratch.rows.end());
+    kernels.interact(table.bytes(), table.width(), lists.numbers, lists.number_offsets, scratch.rows.data(), count,
+                     scratch.scores.data());
+    for (std::size_t i = 0; i < scratch.rows.size(); ++i) scratch.ranked[i] = {scratch.scores[i], scratch.rows[i]};
+}
+
+std::vector<std::int64_t> rows_of(const std::vector<Scored>& ranked) {
+    std::vector<std::int64_t> rows(ranked.size());
+    for (std::size_t i = 0; i < ranked.size(); ++i) rows[i] = ranked[i].row;
+    return rows;
+}
+
+// The third step.
+std::vector<std::int64_t> by_signs(const Lists& lists, const float* values, std::int64_t count, std::int64_t most,
+                                   std::vector<std::int64_t> rows) {
+    std::sort(rows.begin(), rows.end());
+    std::vector<float> scores(rows.size());
+    const Prepared query(values, count, lists.bits.dim, Format::bits, bit_levels(lists.bits.dim));
+    score(query, lists.bits, rows.data(), static_cast<std::int64_t>(rows.size()), 1, scores.data());
+    std::vector<std::int64_t> best;
+    for (const Ranked& ranked : top_k(lists.bits, rows.data(), static_cast<std::int64_t>(rows.size()), scores.data(), most))
+        best.push_back(ranked.document);
+    return best;
+}
+
+float longest_of(const float* values, std::int64_t count, std::int64_t dim) {
+    float longest = 0.0f;
+    for (std::int64_t q = 0; q < count; ++q) {
+        float sum = 0.0f;
+        for (std::int64_t d = 0; d < dim; ++d) sum += values[q * dim + d] * values[q * dim + d];
+        longest = std::max(longest, std::sqrt(sum));
+    }
+    return longest;
+}
+
+}  // namespace
+
+std::vector<std::int64_t> candidates(const Lists& lists, const float* values, std::int64_t count, const Depths& depths,
+                                     const std::uint8_t* allowed, std::int64_t* reached) {
+    Scratch& mine = scratch();
+    const std::int64_t dim = lists.centroids.dim;
+    const Prepared query(values, count, dim, Format::int8, query_levels(dim));
+    Table table(mine, lists.centroid_count, query.kernels().table_width(query.query()));
+    const float greatest = longest_of(values, count, dim) * lists.longest;
+    const float gain = greatest > 0.0f ? kTop / (greatest * (1.0f + kBelow)) : 0.0f;
+    table.fill(query, lists, gain, kTop * kBelow / (1.0f + kBelow));
+
+    if (depths.probe > 0) {
+        gather(mine, lists, table.probes(depths.probe), allowed);
+        *reached = static_cast<std::int64_t>(mine.ranked.size());
+        if (depths.last == 1) {
+            keep_best(mine.ranked, depths.first);
+            return rows_of(mine.ranked);
+        }
+        thin(mine.ranked, depths.first);
+    } else {
+        mine.ranked.clear();
+        for (std::int64_t row = 0; row < lists.documents; ++row)
+            if ((allowed == nullptr || allowed[row] != 0) && lists.number_offsets[row] != lists.number_offsets[row + 1])
+                mine.ranked.push_back({0, static_cast<std::int32_t>(row)});
+        *reached = static_cast<std::int64_t>(mine.ranked.size());
+    }
+    interact(mine, table, lists, query.kernels());
+    keep_best(mine.ranked, depths.second);
+    std::vector<std::int64_t> rows = rows_of(mine.ranked);
+    if (depths.third > 0 && depths.last > 2 && lists.signs) return by_signs(lists, values, count, depths.third, std::move(rows));
+    return rows;
+}
+
+}  // namespace latewood

@@ -1,0 +1,69 @@
+// Centroid interaction: a document is a short list of rows of a table of bytes; a row holds what its centroid would score
+// with every query vector. The max over the list, summed over the row, is the document's score.
+#ifndef LATEWOOD_INTERACT_H
+#define LATEWOOD_INTERACT_H
+
+#include <cstdint>
+
+namespace {
+
+constexpr std::int64_t kTableBytes = 32;  // a row is a multiple of it
+
+#if defined(__GNUC__)
+#pragma GCC diagnostic ignored "-Wpsabi"  // everything here is inlined
+typedef std::uint8_t TableBytes __attribute__((vector_size(32), aligned(1), may_alias));
+inline TableBytes larger(TableBytes a, TableBytes b) { return a > b ? a : b; }
+inline TableBytes table_bytes(const std::uint8_t* p) { return *reinterpret_cast<const TableBytes*>(p); }
+inline std::int32_t sum_of(TableBytes v) {
+    std::int32_t sum = 0;
+    for (int i = 0; i < 32; ++i) sum += v[i];
+    return sum;
+}
+#else
+struct TableBytes {
+    std::uint8_t value[32];
+};
+inline TableBytes larger(TableBytes a, const TableBytes& b) {
+    for (int i = 0; i < 32; ++i) a.value[i] = a.value[i] > b.value[i] ? a.value[i] : b.value[i];
+    return a;
+}
+inline TableBytes table_bytes(const std::uint8_t* p) { return *reinterpret_cast<const TableBytes*>(p); }
+inline std::int32_t sum_of(const TableBytes& v) {
+    std::int32_t sum = 0;
+    for (int i = 0; i < 32; ++i) sum += v.value[i];
+    return sum;
+}
+#endif
+
+void interact(const std::uint8_t* table, std::int64_t width, const std::uint16_t* numbers, const std::int64_t* offsets,
+              const std::int32_t* rows, std::int64_t count, std::int32_t* scores) {
+    constexpr std::int64_t kAhead = 8;  // documents: their lists are short and lie anywhere
+    for (std::int64_t i = 0; i < count; ++i) {
+        if (i + kAhead < count) {
+            const std::int64_t later = offsets[rows[i + kAhead]];
+            prefetch(numbers + later);
+            prefetch(numbers + later + 32);
+            prefetch(numbers + later + 64);
+        }
+        const std::int64_t first = offsets[rows[i]], last = offsets[rows[i] + 1];
+        std::int32_t score = 0;
+        for (std::int64_t slot = 0; slot < width; slot += kTableBytes) {
+            const std::uint8_t* column = table + slot;
+            TableBytes a{}, b{}, c{}, d{};
+            std::int64_t j = first;
+            for (; j + 4 <= last; j += 4) {
+                a = larger(a, table_bytes(column + numbers[j] * width));
+                b = larger(b, table_bytes(column + numbers[j + 1] * width));
+                c = larger(c, table_bytes(column + numbers[j + 2] * width));
+                d = larger(d, table_bytes(column + numbers[j + 3] * width));
+            }
+            for (; j < last; ++j) a = larger(a, table_bytes(column + numbers[j] * width));
+            score += sum_of(larger(larger(a, b), larger(c, d)));
+        }
+        scores[i] = score;
+    }
+}
+
+}  // namespace
+
+#endif

@@ -1,0 +1,160 @@
+"""How much of the exact ranking an index keeps: sampled queries, exhaustive scoring beside the cascade, an interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import numpy as np
+
+from latewood.index.depths import TUNED_K, Depths, Steps, overlap, tune
+from latewood.index.late import LateIndex, Manifest
+from latewood.index.snapshot import IndexSnapshot
+from latewood.types import FloatArray, IntArray
+
+__all__ = ["Estimate", "Measured", "exact_best", "measure", "pseudo_queries", "tuned"]
+
+_BEYOND = 10  # exact results beyond the tenth, for those that tie with it
+_PSEUDO_VECTORS = 24
+_RESAMPLES, _SEED = 2000, 0
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over queries with its 95 % bootstrap interval (percentiles of 2,000 resamples)."""
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Estimate:
+        """Of one value per query."""
+        sample = np.asarray(values, np.float64)
+        rng = np.random.default_rng(_SEED)
+        means = sample[rng.integers(0, len(sample), (_RESAMPLES, len(sample)))].mean(axis=1)
+        low, high = np.percentile(means, [2.5, 97.5])
+        return cls(float(sample.mean()), float(low), float(high))
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a sample of queries showed.
+
+    Args:
+        overlaps: overlap@10 with exhaustive scoring, one per query.
+        index_ms: what a search by the index took, one per query, one thread.
+        exhaustive_ms: what an exhaustive one took, one per query, one thread.
+    """
+
+    overlaps: tuple[float, ...]
+    index_ms: tuple[float, ...]
+    exhaustive_ms: tuple[float, ...]
+
+
+def pseudo_queries(snapshot: IndexSnapshot, column: str, count: int, seed: int) -> list[FloatArray]:
+    """Runs of up to 24 neighbouring token vectors of random live rows, to stand for queries where there are none.
+
+    Args:
+        snapshot: what to draw from.
+        column: the token vectors.
+        count: how many.
+        seed: of the draw.
+    """
+    rng = np.random.default_rng(seed)
+    queries: list[FloatArray] = []
+    for row in rng.permutation(snapshot.live_rows).tolist():
+        if len(queries) == count:
+            break
+        vectors = snapshot.vectors(column, np.array([row], np.int64))
+        if not len(vectors.tokens):
+            continue
+        start = int(rng.integers(0, max(1, len(vectors.tokens) - _PSEUDO_VECTORS + 1)))
+        part = slice(start, start + _PSEUDO_VECTORS)
+        scales = np.ones(1, np.float32) if vectors.scales is None else vectors.scales[part]
+        queries.append(np.ascontiguousarray(vectors.tokens[part] * scales[:, None], np.float32))
+    return queries
+
+
+def exact_best(
+    snapshot: IndexSnapshot, column: str, queries: Sequence[FloatArray], k: int = TUNED_K, threads: int = 1
+) -> list[tuple[IntArray, FloatArray]]:
+    """For each query the best k rows and some beyond by exhaustive scoring, and their scores."""
+
+    def search(query: FloatArray) -> tuple[IntArray, FloatArray]:
+        found = snapshot.search(column, query, k + _BEYOND)
+        return found.rows, found.scores
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(search, queries))
+
+
+def tuned(
+    late: LateIndex,
+    snapshot: IndexSnapshot,
+    column: str,
+    queries: Sequence[FloatArray],
+    target: float,
+    *,
+    kind: str,
+    threads: int = 1,
+) -> Manifest:
+    """The index's manifest with depths that keep `target` of the exact top ten on these queries.
+
+    Args:
+        late: the index.
+        snapshot: of the generation that it was built at.
+        column: the token vectors.
+        queries: n of them, [Q, D] float32.
+        target: mean overlap@10, below 1.
+        kind: "given" or "pseudo", kept.
+        threads: most threads to use.
+    """
+    checked = [snapshot.checked(column, query) for query in queries]
+    exact = exact_best(snapshot, column, checked, threads=threads)
+    depths = tune(_steps(late), checked, exact, target)
+    return replace(late.manifest, depths=depths, target=target, queries=kind, tuned_on=len(checked))
+
+
+def _steps(late: LateIndex) -> Steps:
+    n = len(late)
+
+    def gathered(query: FloatArray, probe: int, most: int) -> tuple[IntArray, int]:
+        rows, reached = late.cascade.candidates(query, probe, most, 1, 0, 1, None)
+        return rows, int(reached)
+
+    numbers, per_centroid = late.shape
+    return Steps(
+        gathered,
+        lambda query, probe, gather, most: late.candidates(query, Depths(probe, gather, most, 1), last=2),
+        lambda query, probe, gather, refined, most: late.candidates(query, Depths(probe, gather, refined, most)),
+        n,
+        numbers,
+        per_centroid,
+    )
+
+
+def measure(
+    late: LateIndex, snapshot: IndexSnapshot, column: str, queries: Sequence[FloatArray], depths: Depths | None = None
+) -> Measured:
+    """Search every query by the index and exhaustively, one after the other on one thread, and compare.
+
+    Args:
+        late: the index.
+        snapshot: what is searched.
+        column: the token vectors.
+        queries: n of them, [Q, D] float32.
+        depths: None for the tuned ones.
+    """
+    overlaps, index_ms, exhaustive_ms = [], [], []
+    for query in queries:
+        started = perf_counter()
+        exact = snapshot.search(column, query, TUNED_K + _BEYOND)
+        middle = perf_counter()
+        found = late.search(snapshot, column, query, TUNED_K, depths=depths)
+        exhaustive_ms.append((middle - started) * 1e3)
+        index_ms.append((perf_counter() - middle) * 1e3)
+        overlaps.append(overlap(found.rows, exact.rows, exact.scores))
+    return Measured(tuple(overlaps), tuple(index_ms), tuple(exhaustive_ms))

@@ -1,0 +1,396 @@
+"""A late-interaction index by itself: token vectors and ids, no texts, no model."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from latewood import maxsim
+from latewood.errors import InputError, ShapeError, UsageError
+from latewood.index.catalogue import Catalogue
+from latewood.index.certify import Measured, measure, pseudo_queries, tuned
+from latewood.index.disk import disk_errors, flush_folder
+from latewood.index.late import LateIndex
+from latewood.index.late_build import MEMORY_BUDGET, Plan, build_lists, finish, settings_of
+from latewood.index.live import CATALOGUE, Index
+from latewood.index.snapshot import IndexSnapshot, Space
+from latewood.types import Candidates, FloatArray, MultiVectors
+
+__all__ = ["LATE_FOLDER", "MultiVectorIndex", "build_late"]
+
+LATE_FOLDER = "derived/late"
+
+_COLUMN = "tokens"
+_SEGMENT_BYTES = 128 << 20  # of float32: what is held of the iterator
+_SAMPLES = 200
+
+Progress = Callable[[str, int, int], None]
+Arrays = Iterable[npt.NDArray[Any]]
+
+
+def build_late(
+    index: Index,
+    column: str,
+    *,
+    target_overlap: float = 0.99,
+    queries: Sequence[FloatArray] | None = None,
+    kind: str = "given",
+    centroids: int | None = None,
+    memory_budget: int = MEMORY_BUDGET,
+    threads: int = 1,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> LateIndex:
+    """Build the late-interaction index over everything that is in `index` now, and tune it.
+
+    Args:
+        index: whose newest generation is covered; the write lock is taken.
+        column: of token vectors, int8 with scales.
+        target_overlap: mean overlap@10 with exhaustive scoring that the depths are tuned for, below 1.
+        queries: [Q, D] float32 each, to tune on; None for 200 runs of token vectors out of the documents.
+        kind: what they are, "given" or "pseudo".
+        centroids: K; None for about 8 times the root of the number of vectors.
+        memory_budget: bytes beyond the output.
+        threads: most threads to use; the result doesn't depend on it.
+        seed: of sample, centroids and drawn queries.
+        progress: called with the step, units done and units in all.
+
+    Raises:
+        UsageError: no vectors, or a setting out of range.
+        LockedError: another process is writing.
+        StorageError: the disk refused. What was finished is kept; the next call goes on behind it.
+    """
+    if not 0 < target_overlap < 1:
+        raise UsageError(f"target_overlap: got {target_overlap}, expected more than 0 and less than 1")
+    index.start_writing()
+    snapshot = index.snapshot()
+    vectors = sum(int(segment.vectors(column).offsets[-1]) for segment in snapshot.segments)
+    dim = snapshot.spaces[column].dim
+    plan = Plan.of(snapshot.head, column, vectors, dim, centroids, memory_budget, seed)
+    folder = index.folder / LATE_FOLDER
+    with disk_errors(folder, "write"):
+        folder.mkdir(parents=True, exist_ok=True)
+    manifest = build_lists(folder, snapshot, plan, threads, progress)
+    if progress is not None:
+        progress("tune", 0, 1)
+    if not queries:
+        queries, kind = pseudo_queries(snapshot, column, _SAMPLES, seed), "pseudo"
+    manifest = tuned(LateIndex(folder, manifest), snapshot, column, queries, target_overlap, kind=kind, threads=threads)
+    late = finish(folder, manifest)
+    if progress is not None:
+        progress("tune", 1, 1)
+    return late
+
+
+class MultiVectorIndex:
+    """Documents of token vectors in a folder, searched by MaxSim.
+
+    >>> index = MultiVectorIndex.build("vectors.lw", model.encode_document(texts))   # any iterable of [T, D] arrays
+    >>> ids, scores = index.search(model.encode_query("what is late interaction?"), k=10)
+    """
+
+    def __init__(self, index: Index, normalize: bool, projection: FloatArray | None) -> None:
+        """Use `build` or `open`."""
+        self._index = index
+        self._normalize = normalize
+        self._projection = projection
+        self.refresh()
+
+    # -- building and opening --------------------------------------------------------------------------------------
+
+    @classmethod
+    def build(
+        cls,
+        path: str | Path,
+        documents: Arrays,
+        *,
+        ids: Iterable[str] | None = None,
+        dim: int | None = None,
+        target_overlap: float = 0.99,
+        queries: Arrays | None = None,
+        centroids: int | None = None,
+        memory_budget: int = MEMORY_BUDGET,
+        threads: int = 1,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> MultiVectorIndex:
+        """Build an index in a folder. Interrupted, the same call goes on where it was.
+
+        Args:
+            path: the folder; new, or one that a build with the same arguments didn't finish.
+            documents: [T, D] float32 or float16 each, T may be 0; read once. After an interruption they are expected
+                to come in the same order, and those that are stored are passed over.
+            ids: one per document, distinct; None for "0", "1", …
+            dim: store this many dimensions instead of D: vectors are projected on the main directions of the first
+                documents and scaled to length 1. Fitted here, stored, applied to queries. For wide models.
+            target_overlap: mean overlap@10 with exhaustive scoring that the depths are tuned for, below 1.
+            queries: [Q, D] each, to tune on; None for pseudo-queries, runs of the documents' own vectors.
+            centroids: K; None for about 8 times the root of the number of vectors.
+            memory_budget: bytes beyond the output.
+            threads: most threads to use; the files don't depend on it.
+            seed: of everything that is drawn.
+            progress: called with the step, units done and units in all (0 where that isn't known).
+
+        Raises:
+            ShapeError: an array of another D or dtype, NaN or infinity.
+            UsageError: no vectors, or a setting out of range.
+            StorageError: the disk refused.
+        """
+        folder = Path(path)
+        batches = _batches(documents, None if ids is None else iter(ids))
+        first = next(batches, None)
+        if first is None:
+            raise UsageError("no documents to build an index from")
+        width = first[1].dim
+        if dim is not None and not 1 <= dim <= width:
+            raise UsageError(f"dim: got {dim}, expected 1 to D = {width}")
+        if not (folder / CATALOGUE).exists():
+            _create(folder, width, dim, first[1])
+        built = cls._opened(folder)
+        try:
+            built._store(first, batches, progress)
+            given = None if queries is None else [built._query(query) for query in queries]
+            build_late(
+                built._index, _COLUMN, target_overlap=target_overlap, queries=given, centroids=centroids,
+                memory_budget=memory_budget, threads=threads, seed=seed, progress=progress,
+            )  # fmt: skip
+            built.refresh()
+        except BaseException:
+            built.close()
+            raise
+        return built
+
+    @classmethod
+    def open(cls, path: str | Path) -> MultiVectorIndex:
+        """Open an index that was built.
+
+        Raises:
+            InputError: the folder isn't one.
+            CorruptionError: it is not what was written.
+        """
+        folder = Path(path)
+        if not (folder / CATALOGUE).exists():
+            raise InputError(f"{folder} is not an index: no {CATALOGUE} in it")
+        opened = cls._opened(folder)
+        if opened._late is None:
+            opened.close()
+            raise InputError(f"{folder} holds vectors, but its build didn't end: call build again to go on")
+        return opened
+
+    @classmethod
+    def _opened(cls, folder: Path) -> MultiVectorIndex:
+        catalogue = Catalogue.open(folder / CATALOGUE)
+        try:
+            projection = np.load(io.BytesIO(catalogue.get("projection")), allow_pickle=False)
+            dim = int(catalogue.get("dim"))
+        except BaseException:
+            catalogue.close()
+            raise
+        return cls(
+            Index(folder, catalogue, {_COLUMN: Space(dim, int8=True)}),
+            bool(projection.size),
+            projection if projection.size else None,
+        )
+
+    def close(self) -> None:
+        """Give files and the write lock back. Closing twice is fine."""
+        self._index.close()
+
+    def __enter__(self) -> MultiVectorIndex:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def refresh(self) -> None:
+        """Move on to the newest committed generation."""
+        self._snapshot: IndexSnapshot = self._index.snapshot()
+        self._late = LateIndex.of(self._index.folder / LATE_FOLDER, self._index.catalogue)
+
+    def _store(
+        self,
+        first: tuple[list[str], MultiVectors],
+        others: Iterator[tuple[list[str], MultiVectors]],
+        progress: Progress | None,
+    ) -> None:
+        """Commit batches; those that an interrupted build has stored are passed over."""
+        self._index.start_writing()
+        stored = len(self._index.snapshot().alive)
+        seen = 0
+        for ids, vectors in _chain(first, others):
+            seen += len(ids)
+            if seen > stored:
+                if seen - len(ids) < stored:
+                    raise InputError(
+                        f"{self._index.folder} holds {stored} documents of a build with other documents or another "
+                        f"version: remove the folder and build again"
+                    )
+                reduced = maxsim.quantize(self._reduced(vectors))
+                self._index.commit(ids, {_COLUMN: reduced}, {}, 0, lambda rows: None)
+            if progress is not None:
+                progress("store", seen, 0)
+        if seen < stored:
+            raise InputError(f"{self._index.folder} holds {stored} documents, but only {seen} came: use a new folder")
+        self.refresh()
+
+    # -- searching -------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """N, the number of documents."""
+        return len(self._snapshot.live_rows)
+
+    def search(
+        self, query: npt.NDArray[Any], k: int = 10, *, exact: bool = False, **depths: int
+    ) -> tuple[list[str], FloatArray]:
+        """The best k documents by MaxSim.
+
+        Args:
+            query: [Q, D] float32.
+            k: how many at most.
+            exact: score every document.
+            depths: `n_probe`, `n_gathered`, `n_refined`, `n_full_scores` instead of the tuned
+                ones (`latewood.index.Depths`).
+
+        Returns:
+            Ids and exact scores [<= k] float32, by score descending, then id ascending.
+
+        Raises:
+            ShapeError: another D, NaN or infinity.
+            UsageError: a depth that there isn't.
+        """
+        found = self._found(self._query(query), k, exact, depths)
+        return self._snapshot.ids(found.rows), found.scores
+
+    def search_many(
+        self,
+        queries: Sequence[npt.NDArray[Any]],
+        k: int = 10,
+        *,
+        exact: bool = False,
+        threads: int = 1,
+        **depths: int,
+    ) -> list[tuple[list[str], FloatArray]]:
+        """`search` for each of these queries, some at a time; the results don't depend on `threads`."""
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(lambda query: self.search(query, k, exact=exact, **depths), queries))
+
+    def _found(self, query: FloatArray, k: int, exact: bool, depths: Mapping[str, int]) -> Candidates:
+        if exact or self._late is None:
+            return self._snapshot.search(_COLUMN, query, k)
+        chosen = self._late.depths.but(depths) if depths else None
+        return self._late.search(self._snapshot, _COLUMN, query, k, depths=chosen)
+
+    def _query(self, query: npt.NDArray[Any]) -> FloatArray:
+        values = np.ascontiguousarray(query, np.float32)
+        if self._projection is None:
+            return values
+        if values.ndim != 2 or values.shape[1] != len(self._projection):
+            raise ShapeError(f"query: got shape {values.shape}, expected [Q, {len(self._projection)}]")
+        return _projected(values, self._projection)
+
+    def _reduced(self, vectors: MultiVectors) -> MultiVectors:
+        if self._projection is None:
+            return vectors
+        return MultiVectors(_projected(vectors.tokens.astype(np.float32), self._projection), vectors.offsets)
+
+    # -- trust -----------------------------------------------------------------------------------------------------
+
+    def certify(self, queries: Arrays | None = None, *, samples: int = _SAMPLES, seed: int = 1) -> Measured:
+        """Search sampled queries by the index and exhaustively, and compare.
+
+        Args:
+            queries: [Q, D] each, unlike those that the index was tuned on; None for pseudo-queries.
+            samples: how many at most.
+            seed: of the draw.
+        """
+        assert self._late is not None
+        if queries is None:
+            chosen = pseudo_queries(self._snapshot, _COLUMN, samples, seed)
+        else:
+            chosen = [self._query(query) for query in islice(queries, samples)]
+        return measure(self._late, self._snapshot, _COLUMN, chosen)
+
+    def stats(self) -> dict[str, Any]:
+        """Documents, vectors, bytes and depths, JSON-ready."""
+        assert self._late is not None
+        segments = sum(segment.record.seal.bytes for segment in self._snapshot.segments)
+        late = self._late.manifest
+        return {
+            "documents": len(self),
+            "vectors": late.vectors,
+            "dim": self._snapshot.spaces[_COLUMN].dim,
+            "bytes": {"vectors": segments, "late_index": late.bytes, "total": segments + late.bytes},
+            "late_index": settings_of(late),
+        }
+
+
+def _chain(first: Any, others: Iterator[Any]) -> Iterator[Any]:
+    yield first
+    yield from others
+
+
+def _batches(documents: Arrays, ids: Iterator[str] | None) -> Iterator[tuple[list[str], MultiVectors]]:
+    """Documents in batches of about 128 MB; how they fall depends on the documents alone."""
+    held: list[npt.NDArray[Any]] = []
+    names: list[str] = []
+    size = 0
+    for number, document in enumerate(documents):
+        array = np.asarray(document)
+        if (
+            array.ndim != 2
+            or array.dtype not in (np.float32, np.float16)
+            or (held and array.shape[1] != held[0].shape[1])
+        ):
+            expected = f"[T, {held[0].shape[1]}]" if held else "[T, D]"
+            raise ShapeError(
+                f"document {number}: got shape {array.shape} {array.dtype}, expected {expected} float32 or float16"
+            )
+        names.append(str(number) if ids is None else _next_id(ids, number))
+        held.append(array.astype(np.float32, copy=False))
+        size += array.size * 4
+        if size >= _SEGMENT_BYTES:
+            yield names, MultiVectors.of(held)
+            held, names, size = [], [], 0
+    if held:
+        yield names, MultiVectors.of(held)
+
+
+def _next_id(ids: Iterator[str], number: int) -> str:
+    try:
+        return next(ids)
+    except StopIteration:
+        raise UsageError(f"ids: there are {number}, fewer than documents") from None
+
+
+def _create(folder: Path, width: int, dim: int | None, sample: MultiVectors) -> None:
+    projection = np.zeros((0, 0), np.float32) if dim is None or dim == width else _fit(sample, dim)
+    buffer = io.BytesIO()
+    np.save(buffer, projection, allow_pickle=False)
+    stored = width if projection.size == 0 else projection.shape[1]
+    with disk_errors(folder, "create"):
+        folder.mkdir(exist_ok=True)
+        if any(folder.iterdir()):
+            raise InputError(f"{folder} is not empty and not an index: choose another folder")
+    Index.create(folder, "", {"dim": str(stored).encode(), "projection": buffer.getvalue()})
+    flush_folder(folder.parent)
+
+
+def _fit(sample: MultiVectors, dim: int) -> FloatArray:
+    """[D, dim]: the directions in which the vectors are longest, not centred, as dot products are to be kept."""
+    values = sample.tokens.astype(np.float64)
+    _, directions = np.linalg.eigh(values.T @ values)
+    return np.ascontiguousarray(directions[:, ::-1][:, :dim], np.float32)
+
+
+def _projected(values: FloatArray, projection: FloatArray) -> FloatArray:
+    reduced = values @ projection
+    lengths = np.linalg.norm(reduced, axis=1, keepdims=True)
+    return np.ascontiguousarray(reduced / np.where(lengths > 0, lengths, 1), np.float32)
