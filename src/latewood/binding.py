@@ -10,7 +10,7 @@ import numpy as np
 
 from latewood import maxsim
 from latewood.errors import EncoderMismatch, PipelineError, ShapeError
-from latewood.pipeline import DEFAULT_POOL, Pipeline, Stage, Step
+from latewood.pipeline import DEFAULT_POOL, DEPTHS, Pipeline, Stage, Step
 from latewood.protocols import Encoder, PairScorer, Snapshot
 from latewood.types import (
     Candidates,
@@ -158,7 +158,9 @@ class _Run:
         elif stage.option("encode"):
             found = self._encode_and_score(k, rows)
         else:
-            found = self.snapshot.late(self._token_vectors(), k, rows)
+            depths = {name: value for name, value in stage.options if name in DEPTHS and isinstance(value, int)}
+            exact = bool(stage.option("exact"))
+            found = self.snapshot.late(self._token_vectors(), k, rows, exact=exact, depths=depths)
         self.timings.append(StageTiming(str(stage), (perf_counter() - started) * 1e3, len(found)))
         self.exact = self.exact and found.exact
         self.unscored = max(self.unscored, found.unscored)

@@ -23,6 +23,7 @@ __all__ = [
     "BM25",
     "DEFAULT_K",
     "DEFAULT_POOL",
+    "DEPTHS",
     "STAGES",
     "Cross",
     "Dense",
@@ -56,11 +57,14 @@ class StageKind:
     reranks: bool
 
 
+DEPTHS = ("n_probe", "n_gathered", "n_refined", "n_full_scores")
+"""Options of `late` that say how deep the late-interaction index is searched, instead of the tuned depths."""
+
 STAGES: Mapping[str, StageKind] = MappingProxyType(
     {
         "dense": StageKind({}, reranks=True),
         "bm25": StageKind({}, reranks=False),
-        "late": StageKind({"exact": bool, "encode": bool}, reranks=True),
+        "late": StageKind({"exact": bool, "encode": bool, **dict.fromkeys(DEPTHS, int)}, reranks=True),
         "cross": StageKind({"model": str, "url": str, "dialect": str}, reranks=True),
     }
 )
@@ -205,15 +209,18 @@ def BM25(k: int | None = None) -> Pipeline:  # noqa: N802
     return Pipeline((Step((Stage("bm25", k),)),))
 
 
-def Late(k: int | None = None, *, exact: bool | None = None, encode: bool | None = None) -> Pipeline:  # noqa: N802
+def Late(  # noqa: N802
+    k: int | None = None, *, exact: bool | None = None, encode: bool | None = None, **depths: int
+) -> Pipeline:
     """MaxSim over token vectors: of everything, or of the candidates of the step before.
 
     Args:
         k: results to keep.
         exact: score exhaustively, with no approximate step.
         encode: encode the candidates' texts now, in float32, instead of using stored vectors.
+        depths: `n_probe`, `n_gathered`, `n_refined`, `n_full_scores`: how deep the late-interaction index is searched.
     """
-    given = {"exact": exact, "encode": encode}
+    given = {"exact": exact, "encode": encode, **depths}
     options = tuple((key, value) for key, value in given.items() if value is not None)
     return Pipeline((Step((Stage("late", k, options),)),))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from latewood.types import (
@@ -96,8 +96,19 @@ class Snapshot(Protocol):
         """Best k passages by BM25; passages that share no term are not returned."""
         ...
 
-    def late(self, tokens: FloatArray, k: int, rows: IntArray | None = None) -> Candidates:
-        """Best k passages by MaxSim with `tokens` [Q, D] over the stored token vectors."""
+    def late(
+        self,
+        tokens: FloatArray,
+        k: int,
+        rows: IntArray | None = None,
+        *,
+        exact: bool = False,
+        depths: Mapping[str, int] | None = None,
+    ) -> Candidates:
+        """Best k passages by MaxSim with `tokens` [Q, D] over the stored token vectors.
+
+        `exact` has all of them scored; otherwise an index may choose whom to score, as deep as `depths` says.
+        """
         ...
 
     def vectors(self, rows: IntArray) -> MultiVectors:

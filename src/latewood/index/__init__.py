@@ -1,23 +1,45 @@
-"""Vectors on disk, in segments under one catalogue, and their scores. Start at `live.Index`; bytes are in `format`."""
+"""Vectors on disk, in segments under one catalogue, and their scores. Start at `live.Index`; bytes are in `format`.
+
+`late` is the cascade over them, `late_build` makes it, `depths` says how deep it goes, `certify` what that keeps.
+`MultiVectorIndex` is all of it without texts and models.
+"""
 
 from __future__ import annotations
 
 from latewood.index.catalogue import Catalogue, record_crc
+from latewood.index.certify import Estimate, Measured, measure
+from latewood.index.depths import TIE, TUNED_K, Depths, overlap
 from latewood.index.disk import disk_errors, file_bytes, flush_folder
+from latewood.index.late import LateIndex, Manifest
+from latewood.index.late_build import settings_of
 from latewood.index.live import Index
 from latewood.index.lock import WriteLock
+from latewood.index.multivector import LATE_FOLDER, MultiVectorIndex, build_late
 from latewood.index.ranking import best
 from latewood.index.snapshot import IndexSnapshot, Space
 
 __all__ = [
+    "LATE_FOLDER",
+    "TIE",
+    "TUNED_K",
     "Catalogue",
+    "Depths",
+    "Estimate",
     "Index",
     "IndexSnapshot",
+    "LateIndex",
+    "Manifest",
+    "Measured",
+    "MultiVectorIndex",
     "Space",
     "WriteLock",
     "best",
+    "build_late",
     "disk_errors",
     "file_bytes",
     "flush_folder",
+    "measure",
+    "overlap",
     "record_crc",
+    "settings_of",
 ]

@@ -85,6 +85,8 @@ class Manifest:
             InputError: a newer latewood wrote it.
         """
         path = folder / MANIFEST
+        if not folder.is_dir():
+            return None
         try:
             with disk_errors(path, "open"):
                 content = json.loads(path.read_bytes())
@@ -204,14 +206,15 @@ class LateIndex:
         """
         chosen = (depths or self.depths).at(k)
         query = snapshot.checked(column, query)
+        rows = None if rows is None else snapshot.living(rows)
         allowed, count = self._allowed(snapshot, rows)
         if count <= max(k, _EXACT_BELOW * chosen.n_full_scores):
             return snapshot.search(column, query, k, rows)
         found = self.candidates(query, chosen, allowed)
         if len(found) < k:  # the centroids in reach named too few
             found = self.candidates(query, chosen.but({"n_probe": 0}), allowed)
-        later = snapshot.live_rows[np.searchsorted(snapshot.live_rows, len(self)) :] if rows is None else rows
-        found = np.concatenate([np.sort(found), np.unique(later[later >= len(self)])])
+        later = snapshot.live_rows if rows is None else rows
+        found = np.concatenate([np.sort(found), later[np.searchsorted(later, len(self)) :]])
         scores = snapshot.scores(column, query, found)
         return best(found, scores, k, snapshot.ids, exact=False)
 
@@ -231,12 +234,10 @@ class LateIndex:
 
     def _allowed(self, snapshot: IndexSnapshot, rows: IntArray | None) -> tuple[Any, int]:
         """Which rows may be found, None for all, and how many they are, those that the index doesn't cover left out."""
-        alive = snapshot.alive[: len(self)]
         if rows is None:
-            return self._living(snapshot, alive)
+            return self._living(snapshot, snapshot.alive[: len(self)])
         mask = np.zeros(len(self), np.uint8)
         mask[rows[rows < len(self)]] = 1
-        mask &= alive.view(np.uint8)
         return mask, int(np.count_nonzero(mask))
 
     def _living(self, snapshot: IndexSnapshot, alive: Any) -> tuple[Any, int]:

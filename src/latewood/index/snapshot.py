@@ -91,8 +91,7 @@ class IndexSnapshot:
             parts = [self._all_scores(segment, column, query) for segment in self.segments]
             scores = np.concatenate(parts) if parts else np.zeros(0, np.float32)
         else:
-            rows = np.unique(self._in_range(rows))
-            rows = rows[self.alive[rows]]
+            rows = self.living(rows)
             scores = self.scores(column, query, rows)
         return best(rows, scores, k, self.ids)
 
@@ -131,6 +130,15 @@ class IndexSnapshot:
     @cached_property
     def _parts(self) -> dict[str, _kernel.Parts]:
         return {}
+
+    def living(self, rows: IntArray) -> IntArray:
+        """Those of these rows that are alive, each once, rising.
+
+        Raises:
+            ShapeError: a row that was never given out.
+        """
+        rows = np.unique(self._in_range(rows))
+        return rows[self.alive[rows]]
 
     def _touch(self, column: str, rows: IntArray) -> None:
         """Verify the vectors of these rows; next to nothing for rows that have been."""

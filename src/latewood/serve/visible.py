@@ -155,9 +155,17 @@ class VisibleSnapshot:
         """Best k by inner product, of those that are there."""
         return self.whole.dense(vector, k, self._only(rows))
 
-    def late(self, tokens: FloatArray, k: int, rows: IntArray | None = None) -> Candidates:
+    def late(
+        self,
+        tokens: FloatArray,
+        k: int,
+        rows: IntArray | None = None,
+        *,
+        exact: bool = False,
+        depths: Mapping[str, int] | None = None,
+    ) -> Candidates:
         """Best k by MaxSim, of those that are there."""
-        return self.whole.late(tokens, k, self._only(rows))
+        return self.whole.late(tokens, k, self._only(rows), exact=exact, depths=depths)
 
     def bm25(self, text: str, k: int) -> Candidates:
         """Best k by BM25, of those that are there. Words are weighed by how rare they are in the whole collection."""

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,120 +16,30 @@ import numpy as np
 from latewood import maxsim
 from latewood.errors import InputError, PipelineError, ShapeError
 from latewood.index import (
+    LATE_FOLDER,
     Catalogue,
     Index,
-    IndexSnapshot,
+    LateIndex,
+    Manifest,
     Space,
     WriteLock,
+    build_late,
     disk_errors,
     file_bytes,
     flush_folder,
     record_crc,
+    settings_of,
 )
 from latewood.index.live import CATALOGUE, LOCK, noted
 from latewood.stores.analyzers import ANALYZERS, check_analyzer
 from latewood.stores.bm25 import Bm25
+from latewood.stores.snapshot import DENSE, SOURCE_IDS, TOKENS, EmbeddedSnapshot
 from latewood.stores.texts import TABLES, Record, Texts, content_digest, record_of
-from latewood.types import Candidates, EncodedPassages, EncoderSpec, FloatArray, IntArray, MultiVectors, Passage
+from latewood.types import EncodedPassages, EncoderSpec, FloatArray, MultiVectors, Passage
 
 __all__ = ["EmbeddedSnapshot", "EmbeddedStore"]
 
-TOKENS = "tokens"
-DENSE = "dense"
-SOURCE_IDS = "source_ids"
-
 DEFAULTS: Mapping[str, Any] = {"analyzer": ANALYZERS[0]}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class EmbeddedSnapshot:
-    """One committed generation of an embedded store: a `Snapshot`. Usable until its store is closed."""
-
-    _index: IndexSnapshot
-    _texts: Texts
-    _bm25: Bm25
-
-    @property
-    def generation(self) -> int:
-        """The number of commits that it has seen."""
-        return self._index.generation
-
-    def __len__(self) -> int:
-        """The number of passages."""
-        return len(self._index.live_rows)
-
-    @property
-    def live_rows(self) -> IntArray:
-        """[N] int64, the rows of all its passages, rising."""
-        return self._index.live_rows
-
-    def dense(self, vector: FloatArray, k: int, rows: IntArray | None = None) -> Candidates:
-        """Best k passages by inner product with `vector` [D]: an exact scan; a passage's best window counts.
-
-        Raises:
-            ShapeError: another shape, NaN or infinity.
-            PipelineError: the collection has no single vectors.
-        """
-        self._require(DENSE)
-        if vector.ndim != 1:
-            raise ShapeError(f"dense query: got shape {vector.shape}, expected [D]")
-        return self._index.search(DENSE, vector[None, :], k, rows)
-
-    def bm25(self, text: str, k: int) -> Candidates:
-        """Best k passages by BM25; passages that share no term are not returned.
-
-        Raises:
-            MissingExtra: tantivy isn't installed.
-        """
-        return self._bm25.search(text, k, self._index)
-
-    def late(self, tokens: FloatArray, k: int, rows: IntArray | None = None) -> Candidates:
-        """Best k passages by exact MaxSim with `tokens` [Q, D] over the stored int8 vectors.
-
-        Raises:
-            ShapeError: another shape, NaN or infinity.
-            PipelineError: the collection has no token vectors.
-        """
-        self._require(TOKENS)
-        return self._index.search(TOKENS, tokens, k, rows)
-
-    def vectors(self, rows: IntArray) -> MultiVectors:
-        """The stored token vectors of these passages, in this order: int8 with scales.
-
-        Raises:
-            PipelineError: the collection has no token vectors.
-        """
-        self._require(TOKENS)
-        return self._index.vectors(TOKENS, rows)
-
-    def _require(self, column: str) -> None:
-        if column not in self._index.spaces:
-            kind, others = ("token", "dense, bm25 or cross") if column == TOKENS else ("single", "late or bm25")
-            raise PipelineError(f"this collection has no {kind} vectors, its encoder gives none: use {others}")
-
-    def passages(self, rows: IntArray) -> list[Passage]:
-        """Their texts and metadata, in this order.
-
-        Raises:
-            CorruptionError: a row is not what was written.
-        """
-        return self._texts.passages(rows)
-
-    def ids(self, rows: IntArray) -> list[str]:
-        """Their ids, in this order."""
-        return self._index.ids(rows)
-
-    def source_ids(self, rows: IntArray) -> list[str]:
-        """The ids of their source documents, in this order."""
-        return self._index.strings(SOURCE_IDS, rows)
-
-    def rows(self, ids: Sequence[str]) -> IntArray:
-        """[n] int64, the rows of these ids.
-
-        Raises:
-            InputError: naming the first id that isn't there.
-        """
-        return self._index.rows(ids)
 
 
 class EmbeddedStore:
@@ -143,6 +53,7 @@ class EmbeddedStore:
         self._index = index
         self._texts = Texts(index.catalogue)
         self._bm25 = Bm25(index.folder / "derived" / "bm25", index.catalogue, settings["analyzer"], self._texts.texts)
+        self._late: LateIndex | None = None
         self.path = index.folder
         self.spec = spec
         self.settings = settings
@@ -248,7 +159,12 @@ class EmbeddedStore:
         Raises:
             CorruptionError: what is needed to know it is not what was written.
         """
-        return EmbeddedSnapshot(self._index.snapshot(), self._texts, self._bm25)
+        snapshot = self._index.snapshot()
+        if TOKENS in snapshot.spaces:
+            self._late = LateIndex.of(self.path / LATE_FOLDER, self._index.catalogue, self._late)
+        # One that a builder made since, of a commit that this snapshot hasn't seen, is for the next one.
+        late = self._late if self._late and self._late.manifest.generation <= snapshot.generation else None
+        return EmbeddedSnapshot(snapshot, self._texts, self._bm25, late)
 
     def digests(self, ids: Sequence[str]) -> dict[str, bytes]:
         """The content digests of those of these ids that are there, now."""
@@ -335,6 +251,31 @@ class EmbeddedStore:
         self.start_writing()
         return self._index.bury(ids)
 
+    def build_late(self, **settings: Any) -> LateIndex:
+        """Build the late-interaction index over what is there now, and tune it (`latewood.index.build_late`).
+
+        Raises:
+            PipelineError: the collection has no token vectors.
+            LockedError: another process is writing.
+            StorageError: the disk refused; what was finished is kept, and the next call goes on behind it.
+        """
+        if not self.spec.dim:
+            raise PipelineError(
+                "this collection has no token vectors, its encoder gives none: there is nothing to index"
+            )
+        self.start_writing()
+        return build_late(self._index, TOKENS, **settings)
+
+    def uncovered(self) -> tuple[int, int]:
+        """Token vectors that the late-interaction index doesn't cover, and all of them."""
+        late = self.snapshot().late_index
+        snapshot = self._index.snapshot()
+        if TOKENS not in snapshot.spaces:
+            return 0, 0
+        covered = len(late) if late else 0
+        sizes = [(part.record.first_row, int(part.vectors(TOKENS).offsets[-1])) for part in snapshot.segments]
+        return sum(size for first, size in sizes if first >= covered), sum(size for _, size in sizes)
+
     # -- looking after ---------------------------------------------------------------------------------------------
 
     def stats(self) -> dict[str, Any]:
@@ -347,6 +288,7 @@ class EmbeddedStore:
         }
         catalogue = sum(file_bytes(path) for path in self.path.glob(f"{CATALOGUE}*"))
         segments = sum(segment.record.seal.bytes for segment in snapshot.segments)
+        late = Manifest.read(self.path / LATE_FOLDER)
         return {
             "generation": snapshot.generation,
             "passages": len(snapshot.live_rows),
@@ -359,8 +301,10 @@ class EmbeddedStore:
                 **parts,
                 "catalogue": catalogue,
                 "bm25": self._bm25.bytes(),
-                "total": segments + catalogue + self._bm25.bytes(),
+                "late_index": late.bytes if late else 0,
+                "total": segments + catalogue + self._bm25.bytes() + (late.bytes if late else 0),
             },
+            "late_index": settings_of(late) if late else None,
             "settings": dict(self.settings),
             "encoder": asdict(self.spec),
         }
@@ -368,7 +312,7 @@ class EmbeddedStore:
     def check(self) -> list[str]:
         """Verify every block, row and file; one line per finding, [] for a healthy collection. Reads all."""
         findings = self._index.findings()
-        for look in (self._meta_findings, self._text_findings, self._bm25.findings):
+        for look in (self._meta_findings, self._late_findings, self._text_findings, self._bm25.findings):
             findings += noted(look)
         return list(dict.fromkeys(findings))
 
@@ -376,6 +320,10 @@ class EmbeddedStore:
         for key in ("format", "spec", "settings", "golden"):
             self._index.catalogue.get(key)
         return []
+
+    def _late_findings(self) -> list[str]:
+        late = LateIndex.of(self.path / LATE_FOLDER, self._index.catalogue)
+        return late.file.findings() if late else []
 
     def _text_findings(self) -> list[str]:
         snapshot = self._index.snapshot()

@@ -1,0 +1,146 @@
+"""One generation of an embedded collection, and the searches over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from latewood.errors import PipelineError, ShapeError
+from latewood.index import IndexSnapshot, LateIndex, Measured, measure
+from latewood.stores.bm25 import Bm25
+from latewood.stores.texts import Texts
+from latewood.types import Candidates, FloatArray, IntArray, MultiVectors, Passage
+
+__all__ = ["DENSE", "SOURCE_IDS", "TOKENS", "EmbeddedSnapshot"]
+
+TOKENS = "tokens"
+DENSE = "dense"
+SOURCE_IDS = "source_ids"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddedSnapshot:
+    """One committed generation of an embedded store: a `Snapshot`. Usable until its store is closed."""
+
+    _index: IndexSnapshot
+    _texts: Texts
+    _bm25: Bm25
+    _late: LateIndex | None = None
+
+    @property
+    def generation(self) -> int:
+        """The number of commits that it has seen."""
+        return self._index.generation
+
+    def __len__(self) -> int:
+        """The number of passages."""
+        return len(self._index.live_rows)
+
+    @property
+    def live_rows(self) -> IntArray:
+        """[N] int64, the rows of all its passages, rising."""
+        return self._index.live_rows
+
+    def dense(self, vector: FloatArray, k: int, rows: IntArray | None = None) -> Candidates:
+        """Best k passages by inner product with `vector` [D]: an exact scan; a passage's best window counts.
+
+        Raises:
+            ShapeError: another shape, NaN or infinity.
+            PipelineError: the collection has no single vectors.
+        """
+        self._require(DENSE)
+        if vector.ndim != 1:
+            raise ShapeError(f"dense query: got shape {vector.shape}, expected [D]")
+        return self._index.search(DENSE, vector[None, :], k, rows)
+
+    def bm25(self, text: str, k: int) -> Candidates:
+        """Best k passages by BM25; passages that share no term are not returned.
+
+        Raises:
+            MissingExtra: tantivy isn't installed.
+        """
+        return self._bm25.search(text, k, self._index)
+
+    def late(
+        self,
+        tokens: FloatArray,
+        k: int,
+        rows: IntArray | None = None,
+        *,
+        exact: bool = False,
+        depths: Mapping[str, int] | None = None,
+    ) -> Candidates:
+        """Best k passages by MaxSim with `tokens` [Q, D] over the stored int8 vectors.
+
+        Args:
+            tokens: the query's vectors.
+            k: how many at most.
+            rows: only these; None for all.
+            exact: score all of them. Otherwise the late-interaction index chooses whom to score, where there is one
+                and more than a few are in question.
+            depths: of the index's search, instead of the tuned ones (`latewood.index.Depths`).
+
+        Raises:
+            ShapeError: another shape, NaN or infinity.
+            UsageError: a depth that there isn't.
+            PipelineError: the collection has no token vectors.
+        """
+        self._require(TOKENS)
+        if exact or self._late is None:
+            return self._index.search(TOKENS, tokens, k, rows)
+        chosen = self._late.depths.but(depths) if depths else None
+        return self._late.search(self._index, TOKENS, tokens, k, rows, chosen)
+
+    @property
+    def late_index(self) -> LateIndex | None:
+        """The late-interaction index that it searches, if one was built."""
+        return self._late
+
+    def measure(self, queries: Sequence[FloatArray]) -> Measured:
+        """Search each of these [Q, D] by the index and exhaustively, and compare.
+
+        Raises:
+            PipelineError: the collection has no token vectors, or no late-interaction index.
+        """
+        self._require(TOKENS)
+        if self._late is None:
+            raise PipelineError("no late-interaction index was built, so late is exhaustive: latewood build makes one")
+        return measure(self._late, self._index, TOKENS, queries)
+
+    def vectors(self, rows: IntArray) -> MultiVectors:
+        """The stored token vectors of these passages, in this order: int8 with scales.
+
+        Raises:
+            PipelineError: the collection has no token vectors.
+        """
+        self._require(TOKENS)
+        return self._index.vectors(TOKENS, rows)
+
+    def _require(self, column: str) -> None:
+        if column not in self._index.spaces:
+            kind, others = ("token", "dense, bm25 or cross") if column == TOKENS else ("single", "late or bm25")
+            raise PipelineError(f"this collection has no {kind} vectors, its encoder gives none: use {others}")
+
+    def passages(self, rows: IntArray) -> list[Passage]:
+        """Their texts and metadata, in this order.
+
+        Raises:
+            CorruptionError: a row is not what was written.
+        """
+        return self._texts.passages(rows)
+
+    def ids(self, rows: IntArray) -> list[str]:
+        """Their ids, in this order."""
+        return self._index.ids(rows)
+
+    def source_ids(self, rows: IntArray) -> list[str]:
+        """The ids of their source documents, in this order."""
+        return self._index.strings(SOURCE_IDS, rows)
+
+    def rows(self, ids: Sequence[str]) -> IntArray:
+        """[n] int64, the rows of these ids.
+
+        Raises:
+            InputError: naming the first id that isn't there.
+        """
+        return self._index.rows(ids)
