@@ -47,6 +47,7 @@ def create_app(service: Service) -> FastAPI:
         summary="Late-interaction retrieval: rerank, search, embed.",
         docs_url=None,  # its page would load scripts from another host
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
     )
     sessions = Sessions()

@@ -110,7 +110,11 @@ def problem(
 
 def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """JSON; NaN in it is a bug, not an answer."""
-    content = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    try:
+        content = text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair that a client sent comes back as it came, as an escape
+        content = json.dumps(body, allow_nan=False).encode()
     return Response(content, status, headers, "application/json")
 
 
