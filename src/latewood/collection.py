@@ -21,9 +21,11 @@ from latewood.binding import BoundPipeline
 from latewood.encode import Placement
 from latewood.errors import EncoderMismatch, PipelineError, UsageError
 from latewood.evaluate import Comparison, Qrels, Queries, System, compare
+from latewood.index import LateIndex
 from latewood.pipeline import Pipeline, Stage, parse
 from latewood.protocols import Encoder, PairScorer
 from latewood.stores.embedded import EmbeddedStore
+from latewood.stores.snapshot import EmbeddedSnapshot
 from latewood.types import EncodedQuery, EncoderSpec, Passage, Ranking
 
 __all__ = ["BATCH", "DEFAULT_PIPELINE", "AddReport", "Collection", "load_for"]
@@ -196,7 +198,23 @@ class Collection:
         finally:
             self.refresh()
 
+    def build_late(self, **settings: Any) -> LateIndex:
+        """Build the late-interaction index over what is there now; `latewood.late_index.build` chooses settings."""
+        try:
+            return self._store.build_late(**settings)
+        finally:
+            self.refresh()
+
+    def uncovered(self) -> tuple[int, int]:
+        """Token vectors that the late-interaction index doesn't cover, and all of them."""
+        return self._store.uncovered()
+
     # -- reading ---------------------------------------------------------------------------------------------------
+
+    @property
+    def snapshot(self) -> EmbeddedSnapshot:
+        """The generation that this collection searches."""
+        return self._snapshot
 
     def refresh(self) -> int:
         """Move on to the newest committed generation; its number."""

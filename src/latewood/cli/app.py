@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from latewood.cli import audit, compare, demo, index, inspect, plan, search, serve
+from latewood.cli import ask, audit, build, compare, demo, index, inspect, judge, plan, search, serve
 
 __all__ = ["app"]
 
@@ -17,8 +17,12 @@ app = typer.Typer(
 )
 app.command("demo")(demo.command)
 app.command("index")(index.command)
+app.command("build")(build.build)
+app.command("certify")(build.certify)
 app.command("search")(search.command)
+app.command("ask")(ask.command)
 app.command("compare")(compare.command)
+app.command("judge")(judge.command)
 app.command("audit")(audit.command)
 app.command("plan")(plan.command)
 app.command("serve")(serve.command)

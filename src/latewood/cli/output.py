@@ -13,7 +13,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.progress import Task as ProgressTask
 from rich.text import Text
 
-__all__ = ["SCHEMA", "console", "emit_json", "print_json", "progress_bar", "remark", "remarks_from_warnings"]
+__all__ = [
+    "SCHEMA",
+    "console",
+    "emit_json",
+    "print_json",
+    "progress_bar",
+    "remark",
+    "remarks_from_warnings",
+    "steps_bar",
+]
 
 SCHEMA = 1
 """Version of the JSON that commands print."""
@@ -66,3 +75,21 @@ def progress_bar(what: str, total: int | None, quiet: bool = False) -> Iterator[
     with Progress(*columns, console=_errors, disable=quiet or not _errors.is_terminal, transient=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda n: progress.advance(task, n)
+
+
+@contextmanager
+def steps_bar(what: str, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for work in steps; gives the function that says step, units done and units in all."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=_errors, disable=quiet or not _errors.is_terminal, transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        current = ""
+
+        def show(step: str, done: int, total: int) -> None:
+            nonlocal current
+            if step != current:
+                progress.reset(task, total=total or None, description=f"{what}: {step}")
+                current = step
+            progress.update(task, completed=done, total=total or None)
+
+        yield show

@@ -11,7 +11,7 @@ from latewood.index.certify import Estimate, Measured, measure
 from latewood.index.depths import TIE, TUNED_K, Depths, overlap
 from latewood.index.disk import disk_errors, file_bytes, flush_folder
 from latewood.index.late import LateIndex, Manifest
-from latewood.index.late_build import settings_of
+from latewood.index.late_build import MEMORY_BUDGET, settings_of
 from latewood.index.live import Index
 from latewood.index.lock import WriteLock
 from latewood.index.multivector import LATE_FOLDER, MultiVectorIndex, build_late
@@ -20,6 +20,7 @@ from latewood.index.snapshot import IndexSnapshot, Space
 
 __all__ = [
     "LATE_FOLDER",
+    "MEMORY_BUDGET",
     "TIE",
     "TUNED_K",
     "Catalogue",
