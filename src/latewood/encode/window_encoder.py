@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from latewood.encode.placement import token_budget
+from latewood.encode.placement import side_by_side, token_budget
 from latewood.encode.tokens import Windowed, WindowTokenizer
 from latewood.encode.windows import Layout, batches
 from latewood.errors import InputError, ModelError
@@ -94,8 +94,9 @@ class WindowEncoder(ABC):
         dense = np.empty((layout.dense_offsets[-1], self._spec.dense_dim), np.float32)
         finished = _Finished(layout, which, progress)
         budget = token_budget(self._model)
-        for batch in batches([len(ids) for ids in windows], budget, self._batch_size):
-            by_token, by_window = self._forward([windows[i] for i in batch])
+        grouped = list(batches([len(ids) for ids in windows], budget, self._batch_size))
+        made = side_by_side(self._model, lambda batch: self._forward([windows[i] for i in batch]), grouped)
+        for batch, (by_token, by_window) in zip(grouped, made, strict=True):
             for at, i in enumerate(batch.tolist()):
                 first, mask = layout.token_rows[i], kept[i]
                 if by_token is not None:
