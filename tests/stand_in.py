@@ -1,8 +1,10 @@
 """A stand-in for paid models: a real HTTP server with scripted answers, since no real one can be had in tests.
 
-It speaks OpenAI's embeddings API, and rerank as Cohere, Jina, Voyage and text-embeddings-inference do. A vector is a
-bag of words, hashed; a score is the share of the question's words in the passage: enough for the right passage to win.
-What it should do otherwise is put into its script, one entry for each request that comes.
+It speaks OpenAI's embeddings API, rerank as Cohere, Jina, Voyage and text-embeddings-inference do, and chat
+completions. A vector is a bag of words, hashed; a score is the share of the question's words in the passage: enough for
+the right passage to win. The chat model quotes the sentence that shares most words with the question, and judges by
+looking whether a sentence is in a text (`scripted_model.py`). What it should do otherwise is put into its script, one
+entry for each request that comes.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
+
+from scripted_model import ScriptedModel
 
 DIM = 64
 
@@ -76,7 +80,9 @@ class StandIn:
         self.usage = True
         self.at_once = 0
         self.most_at_once = 0
+        self.model = ScriptedModel()
         self.answers: dict[str, Callable[[Any], Any]] = {
+            "/v1/chat/completions": self.model.completion,
             "/v1/embeddings": self.embeddings,
             "/v2/rerank": self.cohere,
             "/v1/rerank": self.jina_or_voyage,

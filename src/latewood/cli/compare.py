@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,18 @@ from rich.markup import escape
 from rich.table import Table
 
 import latewood
+from latewood.answers import AnswersComparison, render_answers
+from latewood.cli.answer_options import (
+    AnswerKOption,
+    AnswerSampleOption,
+    FaithfulnessOption,
+    JudgeOption,
+    JudgeUrlOption,
+    LlmOption,
+    LlmUrlOption,
+    ReferencesOption,
+)
+from latewood.cli.compare_answers import plan_of, print_answers
 from latewood.cli.compare_options import (
     BaselineOption,
     CorpusOption,
@@ -32,12 +44,14 @@ from latewood.cli.output import console, print_json, progress_bar, remark, remar
 from latewood.cli.spending import (
     MaxTokensOption,
     PriceOption,
+    Terms,
     YesOption,
     account_as_json,
     rerank_estimate,
     spending,
 )
 from latewood.collection import Collection
+from latewood.endpoints import Account
 from latewood.errors import InputError, StorageError, UsageError
 from latewood.evaluate import (
     DEFAULT_METRICS,
@@ -73,6 +87,14 @@ def command(
     html: HtmlOption = None,
     save_runs: SaveRunsOption = None,
     model: ModelOption = None,
+    faithfulness: FaithfulnessOption = False,
+    llm: LlmOption = None,
+    llm_url: LlmUrlOption = None,
+    judge: JudgeOption = None,
+    judge_url: JudgeUrlOption = None,
+    answer_k: AnswerKOption = 5,
+    answer_sample: AnswerSampleOption = None,
+    references: ReferencesOption = None,
     yes: YesOption = False,
     max_tokens: MaxTokensOption = None,
     price: PriceOption = None,
@@ -83,36 +105,57 @@ def command(
     folders = [*([collection] if collection else []), *(others or [])]
     _check(folders, pipeline or [], run or [], html)
     documents = _documents(corpus) if corpus else None
+    models = (llm, llm_url, judge, judge_url)
+    plan = plan_of(*models, k=answer_k, sample=answer_sample, references=references) if faithfulness else None
+    terms = Terms(yes, max_tokens, price)
     with remarks_from_warnings(), ExitStack() as stack:
         opened = [stack.enter_context(Collection.open(folder, model)) for folder in folders]
         systems = _baseline_first([*_pipelines(opened, pipeline or []), *_runs(run or [], documents)], baseline)
-        questions = list(select(asked, judged).queries.values())
-        sent = [estimate for kb in opened for estimate in rerank_estimate(kb, pipeline or [], questions)]
-        account = stack.enter_context(spending(sent, yes=yes, max_tokens=max_tokens, price=price))
-        with progress_bar("asking", len(systems) * len(questions), quiet=as_json) as advance:
+        questions, texts = list(select(asked, judged).queries.values()), _texts(opened, documents)
+        with (
+            _reranking(opened, pipeline or [], questions, terms) as account,
+            progress_bar("asking", len(systems) * len(questions), quiet=as_json) as advance,
+        ):
             comparison = compare(
                 systems, asked, judged, None, metrics=metric or DEFAULT_METRICS, group=group, progress=advance
             )
-        if sent and account.cached:
-            remark(
-                f"note: {account.cached:,} answers came from the cache, so that the latency shown is not all the "
-                f"endpoint's; LATEWOOD_CACHE=off asks it every time"
-            )
+            given = plan.passages(comparison, systems, texts) if plan else None
+        answered = plan.carry_out(given, terms, quiet=as_json) if plan and given else None
         if save_runs:
             _save_runs(comparison, save_runs)
         if html:
             about = _about(folders, run or [], queries, qrels)
-            write_report(html, comparison, systems, _texts(opened, documents), about)
+            write_report(html, comparison, systems, texts, about, [render_answers(answered)] if answered else ())
             remark(f"report: {html}")
-    _show(comparison, as_json, account_as_json(account))
+    _show(comparison, answered, as_json, account_as_json(account))
     return 1 if comparison.failed else 0
 
 
-def _show(comparison: Comparison, as_json: bool, sent: Mapping[str, Any]) -> None:
+@contextmanager
+def _reranking(
+    opened: Sequence[Collection],
+    pipelines: Sequence[str],
+    questions: Sequence[str],
+    terms: Terms,
+) -> Iterator[Account]:
+    """Say what rerank endpoints will be sent, count it, and say what that makes of the latency."""
+    sent = [estimate for kb in opened for estimate in rerank_estimate(kb, pipelines, questions)]
+    with spending(sent, terms) as account:
+        yield account
+    if sent and account.cached:
+        remark(
+            f"note: {account.cached:,} answers came from the cache, so that the latency shown is not all the "
+            f"endpoint's; LATEWOOD_CACHE=off asks it every time"
+        )
+
+
+def _show(comparison: Comparison, answered: AnswersComparison | None, as_json: bool, sent: Mapping[str, Any]) -> None:
     if as_json:
-        print_json({**comparison.to_json(), **sent})
+        print_json({**comparison.to_json(), **({"answers": answered.to_json()} if answered else {}), **sent})
     else:
         print_comparison(comparison)
+        if answered:
+            print_answers(answered)
     for result in comparison.results:
         for failure in result.failed:
             remark(f"failed: '{result.pipeline}' on question {failure.query_id}: {failure.error}")

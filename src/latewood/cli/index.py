@@ -13,7 +13,7 @@ import typer
 
 from latewood.cli.options import JsonOption
 from latewood.cli.output import console, emit_json, progress_bar, remark, remarks_from_warnings
-from latewood.cli.spending import MaxTokensOption, PriceOption, YesOption, account_as_json, spending
+from latewood.cli.spending import MaxTokensOption, PriceOption, Terms, YesOption, account_as_json, spending
 from latewood.collection import AddReport, Collection
 from latewood.endpoints import Estimate, is_endpoint_model, tokens_in
 from latewood.errors import UsageError
@@ -89,7 +89,7 @@ def command(
     files = FolderReport()
     with (
         remarks_from_warnings(),
-        spending(sent, yes=yes, max_tokens=max_tokens, price=price) as account,
+        spending(sent, Terms(yes, max_tokens, price)) as account,
         _open_or_create(collection, model, truncate, language) as kb,
     ):
         with progress_bar(f"indexing into {collection}", None if paths or chunk else total, quiet=as_json) as advance:

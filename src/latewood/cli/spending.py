@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +16,7 @@ from latewood.endpoints import ASK_FIRST, Account, Estimate, accounting, tokens_
 from latewood.errors import BudgetError, UsageError
 from latewood.pipeline import parse
 
-__all__ = ["MaxTokensOption", "PriceOption", "YesOption", "account_as_json", "rerank_estimate", "spending"]
+__all__ = ["MaxTokensOption", "PriceOption", "Terms", "YesOption", "account_as_json", "rerank_estimate", "spending"]
 
 YesOption = Annotated[
     bool, typer.Option("--yes", help="Send to a paid endpoint what a long run needs, without being asked.")
@@ -31,30 +32,42 @@ PriceOption = Annotated[
 _SAMPLED = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms endpoints are sent something.
+
+    Args:
+        yes: much is agreed to.
+        max_tokens: the limit; one that is given is an agreement as well.
+        price: of a million tokens.
+    """
+
+    yes: bool = False
+    max_tokens: int | None = None
+    price: float | None = None
+
+
 @contextmanager
-def spending(
-    estimates: Sequence[Estimate], *, yes: bool, max_tokens: int | None, price: float | None
-) -> Iterator[Account]:
+def spending(estimates: Sequence[Estimate], terms: Terms) -> Iterator[Account]:
     """Say what will be sent, ask where it is much, count it, stop it at the limit, and say what it was.
 
     Args:
         estimates: what will be sent at most; none for a run that needs no endpoint.
-        yes: it is agreed to.
-        max_tokens: the limit; one that is given is an agreement as well.
-        price: of a million tokens.
+        terms: the user's.
 
     Raises:
         BudgetError: it is much, nobody agreed, and nobody can be asked; or the limit was reached.
     """
     tokens = sum(estimate.tokens + estimate.answer_tokens for estimate in estimates)
+    price = terms.price
     for estimate in estimates:
         cost = estimate.price(price)
         remark(f"to an endpoint: at most {estimate}" + (f", {cost:,.2f} at {price:g} a million" if cost else ""))
-    if tokens > ASK_FIRST and not yes and max_tokens is None:
+    if tokens > ASK_FIRST and not terms.yes and terms.max_tokens is None:
         _agree(tokens)
     account = Account()
     try:
-        with accounting(max_tokens) as account:
+        with accounting(terms.max_tokens) as account:
             yield account
     finally:
         if account.requests or account.cached:

@@ -9,6 +9,7 @@ from latewood.endpoints.account import Account, accounting, current_account
 from latewood.endpoints.address import Address, address_of
 from latewood.endpoints.cache import Cache, cache_folder, default_cache
 from latewood.endpoints.calling import Caller, TooLarge
+from latewood.endpoints.chat import ChatModel, Prompt, Reply, load_chat
 from latewood.endpoints.embeddings import EmbeddingEncoder, is_endpoint_model, load_embeddings
 from latewood.endpoints.estimate import ASK_FIRST, Estimate, tokens_in
 from latewood.endpoints.limits import Limits
@@ -21,10 +22,13 @@ __all__ = [
     "Address",
     "Cache",
     "Caller",
+    "ChatModel",
     "Dialect",
     "EmbeddingEncoder",
     "Estimate",
     "Limits",
+    "Prompt",
+    "Reply",
     "RerankScorer",
     "TooLarge",
     "accounting",
@@ -33,6 +37,7 @@ __all__ = [
     "current_account",
     "default_cache",
     "is_endpoint_model",
+    "load_chat",
     "load_embeddings",
     "load_reranker",
     "tokens_in",

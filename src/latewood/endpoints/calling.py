@@ -108,7 +108,7 @@ class Caller:
     def stream(
         self, path: str, body: Mapping[str, Any], *, tokens: int, account: Account | None = None
     ) -> Iterator[Iterator[str]]:
-        """Send one request and read its answer line by line. Until the first line it is retried, afterwards never.
+        """Send one request and read its answer line by line. Until the answer begins it is retried, afterwards never.
 
         Yields:
             Its lines. A connection that breaks among them is an EndpointError.

@@ -86,6 +86,7 @@ def write_report(
     systems: Sequence[System] = (),
     texts: Texts | None = None,
     about: Sequence[tuple[str, str]] = (),
+    sections: Sequence[str] = (),
 ) -> None:
     """Render a comparison and write it to a file.
 
@@ -95,12 +96,13 @@ def write_report(
         systems: as for `render`.
         texts: as for `render`.
         about: as for `render`.
+        sections: as for `render`.
 
     Raises:
         MissingExtra: Jinja2 isn't installed.
         StorageError: the operating system refuses to write the file.
     """
-    page = render(comparison, systems, texts, about)
+    page = render(comparison, systems, texts, about, sections)
     try:
         Path(path).write_text(page, encoding="utf-8", newline="\n")
     except OSError as err:
@@ -112,6 +114,7 @@ def render(
     systems: Sequence[System] = (),
     texts: Texts | None = None,
     about: Sequence[tuple[str, str]] = (),
+    sections: Sequence[str] = (),
 ) -> str:
     """A comparison as an HTML page.
 
@@ -121,6 +124,7 @@ def render(
             matched in them.
         texts: gives texts where a system doesn't, as for runs; None to show ids only.
         about: what was compared and when, as pairs of a word and a value, for the end of the page.
+        sections: further parts of the page, HTML as it is, from rooms that know more than this one.
 
     Raises:
         MissingExtra: Jinja2 isn't installed.
@@ -146,6 +150,7 @@ def render(
         marked=reader.marked,
         every=_every_question(comparison),
         about=about,
+        sections=sections,
         ALPHA=ALPHA,
         POWER=POWER,
         ENCODE=ENCODE,

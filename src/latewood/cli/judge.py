@@ -1,0 +1,135 @@
+"""`latewood judge`: are answers that were given elsewhere in the texts that they were given from?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from latewood.answers import Agreement, Judge, Judgement, Scores, agreement, read_items, read_labels, score
+from latewood.answers.prompts import VERSION
+from latewood.answers.scores import Mean
+from latewood.cli.answer_options import JudgeOption, JudgeUrlOption
+from latewood.cli.options import JsonOption
+from latewood.cli.output import console, emit_json, progress_bar, remark
+from latewood.cli.spending import MaxTokensOption, PriceOption, Terms, YesOption, account_as_json, spending
+from latewood.endpoints import load_chat
+
+__all__ = ["command", "print_scores"]
+
+_NAMED = 10
+
+
+def command(
+    answers: Annotated[Path, typer.Argument(metavar="FILE", help="JSONL with question, answer, contexts.")],
+    judge: JudgeOption = None,
+    judge_url: JudgeUrlOption = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="FILE", help="People's verdicts, to hold the judge against.")
+    ] = None,
+    citations: Annotated[
+        bool, typer.Option("--citations/--no-citations", help="Judge citations like [1], too.")
+    ] = True,
+    yes: YesOption = False,
+    max_tokens: MaxTokensOption = None,
+    price: PriceOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Judge answers claim by claim: supported, contradicted, or not in the text."""
+    items = read_items(answers)
+    said = read_labels(labels) if labels else []
+    judging = Judge(load_chat(judge, url=judge_url, option="--judge"), citations=citations)
+    with (
+        spending([judging.estimate(items)], Terms(yes, max_tokens, price)) as account,
+        progress_bar("judging", len(items), quiet=as_json) as advance,
+    ):
+        judgements = judging.judge(items, advance)
+    scores = score(judgements)
+    agreed = agreement(judgements, said) if said else None
+    if as_json:
+        emit_json(_as_json(judging, judgements, scores, agreed, account_as_json(account)))
+        return 0
+    print_scores([(judging.model.name, scores)], "judge")
+    if agreed is not None:
+        _print_agreement(agreed)
+    unjudged = [judgement for judgement in judgements if judgement.outcome == "unjudged"]
+    for judgement in unjudged[:_NAMED]:
+        remark(f"unjudged: {judgement.id}: {judgement.reason}")
+    if len(unjudged) > _NAMED:
+        remark(f"and {len(unjudged) - _NAMED:,} more; --json names all")
+    return 0
+
+
+def _as_json(
+    judging: Judge,
+    judgements: Sequence[Judgement],
+    scores: Scores,
+    agreed: Agreement | None,
+    sent: Mapping[str, Any],
+) -> dict[str, Any]:
+    return {
+        "judge": judging.model.name,
+        "prompts": VERSION,
+        "scores": scores.to_json(),
+        "agreement": None if agreed is None else agreed.to_json(),
+        "items": [judgement.to_json() for judgement in judgements],
+        **sent,
+    }
+
+
+def print_scores(rows: Sequence[tuple[str, Scores]], first: str) -> None:
+    """Print figures of sets of answers, one row each, and what they mean."""
+    grid = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
+    grid.add_column(first, overflow="fold")
+    headings = ("faithfulness", "95 %", "coverage", "supported", "refusals", "unjudged", "not contradicted")
+    more = [name for name in ("correctness", "citation_recall", "citation_precision") if _has(rows, name)]
+    for heading in (*headings, *(name.replace("_", " ") for name in more)):
+        grid.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
+    for name, scores in rows:
+        interval = scores.faithfulness and scores.faithfulness.interval
+        grid.add_row(
+            escape(name),
+            _mean(scores.faithfulness),
+            f"{interval.low:.3f} to {interval.high:.3f}" if interval else "–",
+            "–" if scores.coverage is None else f"{scores.coverage:.3f}",
+            _mean(scores.supported_answers),
+            str(scores.answers["refusal"]),
+            str(scores.answers["unjudged"]),
+            _mean(scores.not_contradicted),
+            *(_mean(getattr(scores, figure)) for figure in more),
+        )
+    console.print(grid)
+    console.print(
+        "faithfulness: share of claims that the texts support, over judged answers; what they don't mention counts "
+        "against (as in Ragas).\nnot contradicted: lets that pass, and refusals with full marks (as DeepEval by "
+        "default). supported: share of all answers, refusals and unjudged among the others.",
+        style="dim",
+        markup=False,
+    )
+
+
+def _has(rows: Sequence[tuple[str, Scores]], figure: str) -> bool:
+    return any(getattr(scores, figure) is not None for _, scores in rows)
+
+
+def _mean(mean: Mean | None) -> str:
+    return "–" if mean is None else f"{mean.value:.3f}"
+
+
+def _print_agreement(agreed: Agreement) -> None:
+    for what, kappa in (("verdicts", agreed.verdicts), ("supported or not", agreed.faithful)):
+        if kappa is None:
+            continue
+        value = "not defined (only one verdict occurs)" if kappa.value is None else f"{kappa.value:.3f}"
+        interval = "" if kappa.low is None else f" (95 %: {kappa.low:.3f} to {kappa.high:.3f})"
+        console.print(
+            f"agreement with labels, {what}: kappa {value}{interval}, "
+            f"{kappa.agreement:.1%} of {kappa.cases:,} the same",
+            markup=False,
+        )
+    if agreed.unjudged:
+        remark(f"note: {agreed.unjudged:,} labelled cases got no verdict, and are in no kappa")
