@@ -4,7 +4,7 @@ What is measured: nDCG@10 and recall of dense, bm25, their fusion, reranking and
 bundled model. The yardstick is the best of the first three by nDCG@10 on the same collection, not the weakest; the
 interval is a paired bootstrap over questions. Nothing is tuned on these judgements.
 
-    python benchmarks/quality.py --data FOLDER scifact cranfield [--truncate] [--save]
+    python benchmarks/quality.py --data FOLDER scifact cranfield [--truncate | --chunk] [--save]
 
 FOLDER holds BEIR collections: NAME/corpus.jsonl, NAME/queries.jsonl, NAME/qrels/test.tsv. Collections that are made are
 kept under --work, so a second run only asks.
@@ -24,6 +24,7 @@ from typing import Any
 from latewood import __version__
 from latewood.collection import Collection
 from latewood.evaluate import Comparison, SystemResult, difference, read_qrels, read_queries
+from latewood.folders import index_paths
 from latewood.ingest import read_jsonl
 
 HERE = Path(__file__).parent
@@ -32,13 +33,17 @@ PIPELINES = (*TODAY, "dense:50 >> late:50", "(dense + bm25):50 >> late:50", "lat
 SHOWN = ("nDCG@10", "R@5", "R@50")
 
 
-def measure(name: str, data: Path, work: Path, truncate: bool) -> dict[str, Any]:
+def measure(name: str, data: Path, work: Path, how: str) -> dict[str, Any]:
     """Index one collection if that was not done before, and ask all its questions of all pipelines."""
-    path = work / f"{name}{'-truncated' if truncate else ''}.lw"
-    kb = Collection.open(path) if path.exists() else Collection.create(path, truncate=truncate)
+    path = work / f"{name}{'-' if how else ''}{how}.lw"
+    kb = Collection.open(path) if path.exists() else Collection.create(path, truncate=how == "truncated")
+    corpus = data / name / "corpus.jsonl"
     with kb:
         started = time.perf_counter()
-        report = kb.add(read_jsonl(data / name / "corpus.jsonl"))
+        if how == "chunked":
+            report = index_paths(kb, [corpus], chunk_jsonl=True, kind="jsonl").passages
+        else:
+            report = kb.add(read_jsonl(corpus))
         seconds = time.perf_counter() - started
         stats = kb.stats()
         comparison = kb.compare(
@@ -47,7 +52,7 @@ def measure(name: str, data: Path, work: Path, truncate: bool) -> dict[str, Any]
     best = max(TODAY, key=lambda pipeline: comparison[pipeline].metrics["nDCG@10"])
     return {
         "collection": name,
-        "truncate": truncate,
+        "texts": how or "whole",
         "passages": stats["passages"],
         "questions": len(comparison.judged),
         "encoded": report.added,
@@ -81,7 +86,11 @@ def row(result: SystemResult, comparison: Comparison, best: str) -> dict[str, An
 
 def markdown(found: dict[str, Any]) -> str:
     """One collection as a section of docs/quality.md."""
-    how = "cut at the model's 256 tokens" if found["truncate"] else "whole, in windows"
+    how = {
+        "truncated": "cut at the model's 256 tokens",
+        "chunked": "in passages, by the default chunking",
+        "whole": "whole, in windows",
+    }[found["texts"]]
     lines = [
         f"### {found['collection']}, texts {how}",
         f"{found['passages']:,} passages, {found['questions']} questions. Best of today: `{found['best_today']}`.",
@@ -117,18 +126,19 @@ def main() -> None:
     parser.add_argument("names", nargs="+", help="collections in the data folder")
     parser.add_argument("--data", type=Path, required=True, help="folder of BEIR collections")
     parser.add_argument("--work", type=Path, default=HERE / ".cache", help="where collections are kept")
-    parser.add_argument(
-        "--truncate", action="store_true", help="cut texts at the model's limit, as published figures do"
-    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--truncate", action="store_true", help="cut texts at the model's limit, as published figures do")
+    form.add_argument("--chunk", action="store_true", help="cut texts into passages, as `latewood index --chunk` does")
     parser.add_argument("--save", action="store_true", help="write benchmarks/results/quality-NAME.json")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     for name in arguments.names:
-        found = measure(name, arguments.data, arguments.work, arguments.truncate)
+        how = "truncated" if arguments.truncate else "chunked" if arguments.chunk else ""
+        found = measure(name, arguments.data, arguments.work, how)
         print(markdown(found))
         sys.stdout.flush()
         if arguments.save:
-            suffix = "-truncated" if arguments.truncate else ""
+            suffix = f"-{how}" if how else ""
             target = HERE / "results" / f"quality-{name}{suffix}.json"
             target.write_text(json.dumps({**machine(), **found}, indent=1) + "\n", encoding="utf-8")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from latewood.cli import ask, audit, build, compare, demo, index, inspect, judge, plan, search, serve
+from latewood.cli import ask, audit, build, compare, demo, index, inspect, judge, models, plan, search, serve
 
 __all__ = ["app"]
 
@@ -26,5 +26,6 @@ app.command("judge")(judge.command)
 app.command("audit")(audit.command)
 app.command("plan")(plan.command)
 app.command("serve")(serve.command)
+app.command("models")(models.command)
 app.command("stats")(inspect.stats)
 app.command("check")(inspect.check)
