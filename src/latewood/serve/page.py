@@ -20,7 +20,7 @@ from latewood.serve.problems import Refusal, status_of
 from latewood.serve.service import Service, about, key_of, service_of, wheres_of
 from latewood.serve.sessions import COOKIE, SECONDS
 from latewood.serve.settings import matching_key
-from latewood.serve.shading import Shade, Word, query_words, shaded
+from latewood.serve.shading import Shade, Word, query_words, shaded, unwrapped
 from latewood.serve.shelf import Shelf
 from latewood.types import Hit, Ranking
 
@@ -44,6 +44,7 @@ class _Shown:
     pieces: list[Shade]
     whole: list[Shade] | None
     move: str
+    sign: str
     moved: str
 
 
@@ -239,21 +240,22 @@ def _columns(
 def _shown(hit: Hit, others: Mapping[str, int] | None) -> _Shown:
     passage = hit.passage
     assert passage is not None
-    body = passage.text
+    body = unwrapped(passage.text, len(passage.title))
     matches = hit.matches or ()
     pieces = shaded(body, matches)
     whole = shaded(body, matches, None) if len(body) > sum(len(piece.text) for piece in pieces) else None
-    move, moved = _move(hit.rank, others.get(hit.id)) if others is not None else ("", "")
-    return _Shown(hit, passage.title, pieces, whole, move, moved)
+    move, sign, moved = _move(hit.rank, others.get(hit.id)) if others is not None else ("", "", "")
+    return _Shown(hit, passage.title, pieces, whole, move, sign, moved)
 
 
-def _move(rank: int, other: int | None) -> tuple[str, str]:
-    """A sign and its words: where the other pipeline has this passage."""
+def _move(rank: int, other: int | None) -> tuple[str, str, str]:
+    """Kind, sign and words: where the other pipeline has this passage."""
     if other is None:
-        return "new", "not in the other list"
+        return "new", "+ only here", "not in the other list"
     if other == rank:
-        return "same", "same place in the other list"
-    return ("up" if rank < other else "down"), f"place {other} in the other list"
+        return "same", "= same place", "same place in the other list"
+    kind, sign = ("up", "▲") if rank < other else ("down", "▼")
+    return kind, f"{sign} {other} → {rank}", f"place {other} in the other list"
 
 
 def _routes(service: Service) -> list[dict[str, Any]]:
@@ -266,7 +268,7 @@ def _routes(service: Service) -> list[dict[str, Any]]:
     return [
         {"route": route, "count": int(values["count"]), "ms": values["sum"] / values["count"] * 1e3}
         for route, values in sorted(sums.items())
-        if values.get("count") and not route.startswith(("/static", "/health", "/ready"))
+        if values.get("count") and route not in {"other", "/health", "/ready"}
     ]
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from latewood.types import Match
 
-__all__ = ["Shade", "Word", "query_words", "shaded"]
+__all__ = ["Shade", "Word", "query_words", "shaded", "unwrapped"]
 
 LEVELS = 5
-_WIDTH = 420
+_WIDTH = 360
+_WRAPPED = re.compile(r"(?<=\S)\n[ \t]*(?=[a-z(])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,16 @@ class Word:
 def query_words(matches: Sequence[Match]) -> list[Word]:
     """The tokens of the query, in order, as any hit's matches have them."""
     return [Word(i, _plain(match.query_token), _is_special(match.query_token)) for i, match in enumerate(matches)]
+
+
+def unwrapped(text: str, title: int = 0) -> str:
+    """A text whose lines were broken at some width, with those breaks as blanks; no character moves.
+
+    Args:
+        text: of a passage.
+        title: characters of the title, whose line stays one.
+    """
+    return text[: title + 1] + _WRAPPED.sub(lambda found: " " * len(found[0]), text[title + 1 :])
 
 
 def shaded(text: str, matches: Sequence[Match], width: int | None = _WIDTH) -> list[Shade]:
