@@ -65,7 +65,7 @@ def _print_sources(answer: Answer) -> None:
     console.file.write("\n")
     for citation in answer.citations:
         title = f"  {citation.title}" if citation.title else ""
-        console.print(_CONTROL.sub("", f"[{citation.number}] {citation.place}{title}"), style="dim", markup=False)
+        console.print(_CONTROL.sub("", f"[{citation.number}] {citation.id}  {citation.place}{title}"), style="dim", markup=False)
     if answer.unknown:
         numbers = ", ".join(map(str, answer.unknown))
         remark(f"note: the answer cites {numbers}, and there is no such passage: the model made it up")
