@@ -7,8 +7,9 @@ whole and unchanged; there is no list beside it that could disagree.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 from latewood.collection import AddReport, Collection, Progress
@@ -31,6 +32,9 @@ from latewood.types import Passage
 __all__ = ["FolderReport", "index_paths"]
 
 _AT_ONCE = 2048
+_SURVEYED = 100
+"""Files, or documents of a JSONL file, that are cut to tell how many passages all will give."""
+
 _LIMIT = 256
 """Tokens of a passage where the model would take more: longer ones are found worse and shown worse."""
 
@@ -80,6 +84,7 @@ def index_paths(
     prune: bool = False,
     progress: Progress | None = None,
     kind: str = "",
+    expect: Callable[[int], None] | None = None,
 ) -> FolderReport:
     """Bring a collection up to the files and folders at `paths`.
 
@@ -91,6 +96,8 @@ def index_paths(
         prune: remove what came from these paths and isn't found any more. A file that can't be read isn't gone.
         progress: called with the number of passages done since the last call.
         kind: what all the files are read as, e.g. "jsonl"; "" to go by their names.
+        expect: called, before and now and then, with how many passages there will be in all: an estimate from a sample
+            of the files that changed, until all are read.
 
     Raises:
         InputError: a path isn't there, or two files would bear the same id.
@@ -99,8 +106,10 @@ def index_paths(
     listing = find_files(paths, rules or Rules(), kb.path)
     if kind:
         listing.files = [replace(file, kind=kind) for file in listing.files]
-    run = _Run(kb, listing, chunk_jsonl)
+    run = _Run(kb, listing, chunk_jsonl, expect)
     run.check_origins()
+    if expect is not None:
+        run.survey()
     run.report.passages = kb.add(run.passages(), progress)
     run.report.surplus = kb.delete(run.surplus) if run.surplus else 0
     if prune:
@@ -111,7 +120,9 @@ def index_paths(
 class _Run:
     """One pass over the files of a listing."""
 
-    def __init__(self, kb: Collection, listing: Listing, chunk_jsonl: bool) -> None:
+    def __init__(
+        self, kb: Collection, listing: Listing, chunk_jsonl: bool, expect: Callable[[int], None] | None = None
+    ) -> None:
         limit = min(kb.spec.max_length, _LIMIT)
         # The encoder is asked for when the first text is cut, and not before: loading it takes seconds.
         self._chunker = Chunker(
@@ -121,6 +132,9 @@ class _Run:
         self._chunk_jsonl = chunk_jsonl
         self._stored = _stored_sources(kb)
         self._seen: set[str] = set()
+        self._expect = expect
+        self._ahead: dict[str, float] = {}
+        self._given = 0
         self.surplus: list[str] = []
         self.report = FolderReport(listing=listing)
 
@@ -138,7 +152,54 @@ class _Run:
     def passages(self) -> Iterator[Passage]:
         """The passages of all files that are not as they were, and of all JSONL documents."""
         for file in self.report.listing.files:
-            yield from self._records(file) if file.kind == "jsonl" else self._file(file)
+            for passage in self._records(file) if file.kind == "jsonl" else self._file(file):
+                self._given += 1
+                yield passage
+            if self._ahead.pop(str(file.path), 0.0) and self._expect is not None:
+                self._expect(self._given + round(sum(self._ahead.values())))
+
+    def survey(self) -> None:
+        """Tell how many passages there will be: those of a sample of the files to be read, by their bytes."""
+        changed = [file for file in self.report.listing.files if not self._is_unchanged(file)]
+        sizes = {str(file.path): float(file.path.stat().st_size) for file in changed if file.path.is_file()}
+        dense: dict[str, list[float]] = {}  # passages and bytes of what was sampled, by kind of file
+        step = max(1, len(changed) // _SURVEYED)
+        for file in changed[step // 2 :: step]:
+            passages = self._count(file)
+            if passages is not None and str(file.path) in sizes:
+                of_kind = dense.setdefault(file.kind, [0.0, 0.0])
+                of_kind[0] += passages
+                of_kind[1] += sizes[str(file.path)]
+        total = [sum(values) for values in zip(*dense.values(), strict=True)] or [0.0, 1.0]
+        for file in changed:
+            passages_in, bytes_in = dense.get(file.kind, total)
+            self._ahead[str(file.path)] = passages_in / max(1.0, bytes_in) * sizes.get(str(file.path), 0.0)
+        if self._expect is not None:
+            self._expect(round(sum(self._ahead.values())))
+
+    def _is_unchanged(self, file: Found) -> bool:
+        if file.kind == "jsonl":
+            return False
+        try:
+            data = file.path.read_bytes()
+        except OSError:
+            return True  # told of when its turn comes
+        return self._stored.get(file.source_id, _Stored()).is_whole(digest(data, file.kind, self._chunker))
+
+    def _count(self, file: Found) -> int | None:
+        """Passages of one file; None where it can't be read, which is told of when its turn comes."""
+        try:
+            if file.kind != "jsonl":
+                return len(passages_of(file, file.path.read_bytes(), self._chunker)[0])
+            count = count_jsonl(file.path)
+            if not self._chunk_jsonl:
+                return count
+            step = max(1, count // _SURVEYED)
+            sample = list(islice(read_jsonl(file.path), step // 2, None, step))
+            cut = sum(len(list(chunked(document, self._chunker))) for document in sample)
+            return round(cut / max(1, len(sample)) * count)
+        except (InputError, StorageError, OSError):
+            return None
 
     def _file(self, file: Found) -> list[Passage]:
         self._seen.add(file.source_id)

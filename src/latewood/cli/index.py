@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from latewood.cli.options import JsonOption
-from latewood.cli.output import console, emit_json, progress_bar, remark, remarks_from_warnings
+from latewood.cli.options import BatchSizeOption, DeviceOption, DownloadOption, DtypeOption, JsonOption
+from latewood.cli.output import Bar, console, emit_json, progress_bar, remark, remarks_from_warnings
 from latewood.cli.spending import MaxTokensOption, PriceOption, Terms, YesOption, account_as_json, spending
 from latewood.collection import AddReport, Collection
+from latewood.encode import Placement
 from latewood.endpoints import Estimate, is_endpoint_model, tokens_in
 from latewood.errors import UsageError
 from latewood.folders import FolderReport, index_paths
@@ -52,7 +53,7 @@ LanguageOption = Annotated[
 ]
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", metavar="NAME|FOLDER", help="minilm, a sentence-transformers folder, or openai:MODEL."),
+    typer.Option("--model", metavar="NAME|FOLDER", help="minilm, a folder, openai:MODEL, or one of `latewood models`."),
 ]
 TruncateOption = Annotated[
     bool, typer.Option("--truncate", help="Cut texts at the model's limit, as published figures do.")
@@ -71,6 +72,10 @@ def command(
     language: LanguageOption = None,
     model: ModelOption = None,
     truncate: TruncateOption = False,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = None,
+    batch_size: BatchSizeOption = None,
+    download: DownloadOption = False,
     yes: YesOption = False,
     max_tokens: MaxTokensOption = None,
     price: PriceOption = None,
@@ -90,12 +95,20 @@ def command(
     with (
         remarks_from_warnings(),
         spending(sent, Terms(yes, max_tokens, price)) as account,
-        _open_or_create(collection, model, truncate, language) as kb,
+        _open_or_create(collection, _Chosen(model, truncate, language, device, dtype, batch_size, download)) as kb,
     ):
         with progress_bar(f"indexing into {collection}", None if paths or chunk else total, quiet=as_json) as advance:
             report = _add_records(kb, jsonl, chunk, rules, advance)
             if paths:
-                files = index_paths(kb, paths, rules=rules, chunk_jsonl=chunk, prune=prune, progress=advance)
+                files = index_paths(
+                    kb,
+                    paths,
+                    rules=rules,
+                    chunk_jsonl=chunk,
+                    prune=prune,
+                    progress=advance,
+                    expect=advance.expect,
+                )
                 report += files.passages
         generation = kb.refresh()
     seconds = time.perf_counter() - started
@@ -111,12 +124,13 @@ def command(
     return 0
 
 
-def _add_records(
-    kb: Collection, jsonl: Sequence[Path], chunk: bool, rules: Rules, advance: Callable[[int], None]
-) -> AddReport:
+def _add_records(kb: Collection, jsonl: Sequence[Path], chunk: bool, rules: Rules, advance: Bar) -> AddReport:
     """What `--jsonl` names: as passages whole, or cut."""
     if chunk and jsonl:
-        return index_paths(kb, jsonl, rules=rules, chunk_jsonl=True, progress=advance, kind="jsonl").passages
+        expect = advance.expect
+        return index_paths(
+            kb, jsonl, rules=rules, chunk_jsonl=True, progress=advance, kind="jsonl", expect=expect
+        ).passages
     return kb.add(chain.from_iterable(read_jsonl(path) for path in jsonl), advance) if jsonl else AddReport()
 
 
@@ -141,15 +155,39 @@ def _estimates(model: str, files: Sequence[Path], jsonl: Sequence[Path]) -> list
     return [Estimate("documents to embed", len(sizes), sum(sizes))]
 
 
-def _open_or_create(path: Path, model: str | None, truncate: bool, language: str | None) -> Collection:
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What the command line says of the collection and its model."""
+
+    model: str | None
+    truncate: bool
+    language: str | None
+    device: str
+    dtype: str | None
+    batch_size: int | None
+    download: bool
+
+
+def _open_or_create(path: Path, chosen: _Chosen) -> Collection:
+    model, truncate, language = chosen.model, chosen.truncate, chosen.language
+    placement = Placement(chosen.device, chosen.dtype or "float32", chosen.batch_size)
     if _is_new(path):
         check_analyzer(language or ANALYZERS[0])
-        return Collection.create(path, model or "minilm", truncate=truncate, language=language or ANALYZERS[0])
-    kb = Collection.open(path, model)
+        return Collection.create(
+            path,
+            model or "minilm",
+            truncate=truncate,
+            language=language or ANALYZERS[0],
+            placement=placement,
+            download=chosen.download,
+        )
+    kb = Collection.open(path, model, placement)
     stored = kb.stats()["settings"]["analyzer"] if language else language
     wrong = ""
     if truncate and not kb.spec.truncate:
         wrong = f"{path} keeps long texts whole; --truncate is chosen when a collection is made: make another"
+    elif chosen.dtype is not None and chosen.dtype != kb.spec.dtype:
+        wrong = f"{path} was made in {kb.spec.dtype}; --dtype is chosen when a collection is made: make another"
     elif stored != language:
         wrong = f"{path} has the language {stored}; --language is chosen when a collection is made: make another"
     if wrong:

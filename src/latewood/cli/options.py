@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["CollectionArgument", "JsonOption", "ModelOption"]
+__all__ = [
+    "BatchSizeOption",
+    "CollectionArgument",
+    "DeviceOption",
+    "DownloadOption",
+    "DtypeOption",
+    "JsonOption",
+    "ModelOption",
+]
 
 CollectionArgument = Annotated[Path, typer.Argument(metavar="COLLECTION", help="The collection's folder.")]
 
@@ -16,4 +24,22 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.
 ModelOption = Annotated[
     str | None,
     typer.Option("--model", metavar="NAME|FOLDER", help="Where the model is now, if not where it was at indexing."),
+]
+
+DeviceOption = Annotated[
+    str,
+    typer.Option("--device", metavar="NAME", help="Where the model runs: auto (a GPU if there is one), cpu, cuda …"),
+]
+
+DtypeOption = Annotated[
+    str | None,
+    typer.Option("--dtype", metavar="TYPE", help="What it computes in: float32 (default), bfloat16 or float16."),
+]
+
+BatchSizeOption = Annotated[
+    int | None, typer.Option("--batch-size", min=1, help="Windows of one pass; goes by their tokens by default.")
+]
+
+DownloadOption = Annotated[
+    bool, typer.Option("--download", help="Fetch a model of the hub that isn't on this machine.")
 ]

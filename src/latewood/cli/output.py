@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from rich.console import Console
@@ -68,13 +70,57 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:,.1f}/s" if speed else "")
 
 
+_SPEED_OVER = 60.0
+"""Seconds that a rate is the mean of."""
+
+_LINE_EVERY = 30.0
+"""Seconds between lines of progress where standard error is no terminal."""
+
+
+class Bar:
+    """Progress of one task: called with the number of items done since the last call.
+
+    On a terminal it is a bar; in a log it is a line now and then.
+    """
+
+    def __init__(self, progress: Progress, what: str, total: int | None, *, lines: bool) -> None:
+        """Use `progress_bar`."""
+        self._progress = progress
+        self._task = progress.add_task(what, total=total)
+        self._lines = lines
+        self._said = time.monotonic()
+
+    def __call__(self, n: int) -> None:
+        """So many more are done."""
+        self._progress.advance(self._task, n)
+        now = time.monotonic()
+        if self._lines and now - self._said >= _LINE_EVERY:
+            self._said = now
+            remark(self._line())
+
+    def expect(self, total: int) -> None:
+        """So many there will be in all, as far as is known by now."""
+        self._progress.update(self._task, total=total)
+
+    def _line(self) -> str:
+        task = self._progress.tasks[0]
+        parts = [f"{int(task.completed):,}" + (f" of {int(task.total):,}" if task.total else "")]
+        if task.speed:
+            parts.append(f"{task.speed:,.1f}/s")
+        if task.time_remaining is not None:
+            parts.append(f"{timedelta(seconds=int(task.time_remaining))} left")
+        return f"{task.description}: {', '.join(parts)}"
+
+
 @contextmanager
-def progress_bar(what: str, total: int | None, quiet: bool = False) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, shown on a terminal only; gives the function to advance it."""
+def progress_bar(what: str, total: int | None, quiet: bool = False) -> Iterator[Bar]:
+    """Progress on standard error, with items per second and the time left; gives what to advance it with."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=_errors, disable=quiet or not _errors.is_terminal, transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda n: progress.advance(task, n)
+    terminal = _errors.is_terminal
+    with Progress(
+        *columns, console=_errors, disable=quiet or not terminal, transient=True, speed_estimate_period=_SPEED_OVER
+    ) as progress:
+        yield Bar(progress, what, total, lines=not quiet and not terminal)
 
 
 @contextmanager

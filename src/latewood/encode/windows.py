@@ -11,6 +11,8 @@ from latewood.types import FloatArray, IntArray
 
 __all__ = ["Layout", "batches", "spans"]
 
+_GOLDEN = (5**0.5 - 1) / 2
+
 
 def spans(length: int, room: int, overlap: int) -> list[tuple[int, int]]:
     """The windows of a text of `length` tokens: as few as fit, all of one size, evenly spread.
@@ -35,9 +37,11 @@ def spans(length: int, room: int, overlap: int) -> list[tuple[int, int]]:
 
 
 def batches(lengths: Sequence[int] | IntArray, budget: int, count: int | None = None) -> Iterator[IntArray]:
-    """Group windows of similar length, longest first, so that padding wastes little.
+    """Group windows of similar length, so that padding wastes little.
 
-    The grouping depends on the lengths and their order alone, so the same call always makes the same batches.
+    The grouping depends on the lengths and their order alone, so the same call always makes the same batches. Groups of
+    long and short windows come evenly mixed (multiples of the golden section): wherever one stands, what was done is
+    like what is to come, and a time left that goes by it is right.
 
     Args:
         lengths: tokens of each window, special tokens included.
@@ -50,11 +54,14 @@ def batches(lengths: Sequence[int] | IntArray, budget: int, count: int | None = 
     sizes = np.asarray(lengths, np.int64)
     order = np.argsort(-sizes, kind="stable")
     start = 0
+    groups = []
     while start < len(order):
         longest = int(sizes[order[start]])
         together = count or max(1, budget // max(1, longest))
-        yield order[start : start + together]
+        groups.append(order[start : start + together])
         start += together
+    for number in np.argsort(np.arange(1, len(groups) + 1) * _GOLDEN % 1.0, kind="stable").tolist():
+        yield groups[number]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
