@@ -26,7 +26,7 @@ _FULL = (12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 7
 # What a step costs, in nanoseconds of one core; only their ratios matter, and those are alike on all machines.
 _POSTING_NS, _NUMBER_NS = 2.5, 0.8
 
-_SHARES = (0.25, 0.4, 0.55)
+_SHARES = (0.1, 0.2, 0.3)
 """How much of the allowed loss is used up behind the first, second and third step. The rest is for queries that are
 unlike the sampled ones."""
 
