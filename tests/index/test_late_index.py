@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import cascade_in_numpy as oracle
@@ -307,13 +308,17 @@ def test_wrong_input_is_refused(tmp_path):
 # -- damage ----------------------------------------------------------------------------------------------------------
 
 
+def read_all(folder, catalogue):
+    """Open the index and verify what opening doesn't read: gaps, and arrays that only a further build wants."""
+    for finding in LateIndex.of(folder, catalogue).file.findings():
+        raise CorruptionError(finding)
+
+
 def test_damage_is_named(built):
     folder = built._index.folder / LATE_FOLDER
     path = folder / built._late.manifest.file
     whole = path.read_bytes()
     rng = np.random.default_rng(0)
-    header = len(whole) - built._late.file._map.nbytes
-    assert header == 0
     for at in [*rng.integers(0, len(whole), 30).tolist(), len(whole) - 1]:
         broken = bytearray(whole)
         broken[at] ^= 1 << int(rng.integers(8))
@@ -322,15 +327,8 @@ def test_damage_is_named(built):
         copy.mkdir()
         (copy / path.name).write_bytes(broken)
         shutil.copy(folder / MANIFEST, copy)
-        try:
-            late = LateIndex.of(copy, built._index.catalogue)
-            assert late is not None
-            findings = late.file.findings()
-        except (CorruptionError, InputError) as error:
-            assert path.name in str(error)
-        else:
-            # A byte of a gap, or of an array that only a further build reads.
-            assert findings
+        with pytest.raises((CorruptionError, InputError), match=re.escape(path.name)):
+            read_all(copy, built._index.catalogue)
     (folder / MANIFEST).write_text((folder / MANIFEST).read_text().replace("0.99", "0.98"))
     with pytest.raises(CorruptionError, match="latewood build"):
         LateIndex.of(folder, built._index.catalogue)
@@ -362,7 +360,7 @@ def test_fewer_distinct_vectors_than_centroids():
 
 
 def test_tuning_wants_a_share_and_queries():
-    with pytest.raises(UsageError, match="target_overlap: got 1.5"):
+    with pytest.raises(UsageError, match=r"target_overlap: got 1\.5"):
         tune(None, [np.zeros((1, 2))], [], 1.5)
     with pytest.raises(UsageError, match="no queries"):
         tune(None, [], [], 0.9)
