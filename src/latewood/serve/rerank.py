@@ -21,13 +21,23 @@ from starlette.responses import Response
 from latewood import maxsim
 from latewood.serve.lanes import Lane, LaneEncoder
 from latewood.serve.models import Model
-from latewood.serve.problems import PROBLEMS, Refusal, answer
+from latewood.serve.problems import PROBLEMS, Problem, Refusal, answer
 from latewood.serve.service import Service, about, service_of, wheres_of
 from latewood.types import EncodedPassages, EncodedQuery, FloatArray
 
 __all__ = ["RerankBody", "router"]
 
-router = APIRouter(tags=["rerank"], responses=PROBLEMS)
+
+class TextProblem(BaseModel):
+    """An error, as callers of Text Embeddings Inference read it."""
+
+    error: str
+    error_type: str
+
+
+router = APIRouter(
+    tags=["rerank"], responses={code: {**said, "model": Problem | TextProblem} for code, said in PROBLEMS.items()}
+)
 
 
 class DocumentBody(BaseModel):
