@@ -64,8 +64,10 @@ def _write(question: str, passages: list[Passage], chat: ChatModel, *, quiet: bo
 def _print_sources(answer: Answer) -> None:
     console.file.write("\n")
     for citation in answer.citations:
-        title = f"  {citation.title}" if citation.title else ""
-        console.print(_CONTROL.sub("", f"[{citation.number}] {citation.id}  {citation.place}{title}"), style="dim", markup=False)
+        line = f"[{citation.number}] {citation.id}  {citation.place}" + (
+            f"  {citation.title}" if citation.title else ""
+        )
+        console.print(_CONTROL.sub("", line), style="dim", markup=False)
     if answer.unknown:
         numbers = ", ".join(map(str, answer.unknown))
         remark(f"note: the answer cites {numbers}, and there is no such passage: the model made it up")

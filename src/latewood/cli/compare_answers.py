@@ -131,9 +131,10 @@ def _passages(system: System, query_id: str, question: str, k: int, texts: Texts
 def print_answers(compared: AnswersComparison) -> None:
     """Print the figures, and what they are of."""
     console.print("\nare the answers in what was found?", style="bold", markup=False)
-    print_scores([(of.pipeline, of.scores) for of in compared.pipelines], "pipeline")
+    print_scores([(of.pipeline, of.scores) for of in compared.pipelines])
+    passages = f"{compared.k} {'passage' if compared.k == 1 else 'passages'} each"
     console.print(
-        f"{len(compared.questions):,} questions, {compared.k} passages each; {compared.generator} answered, "
+        f"{len(compared.questions):,} questions, {passages}; {compared.generator} answered, "
         f"{compared.judge} judged" + (" its own answers" if compared.judge == compared.generator else ""),
         style="dim",
         markup=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,7 +53,7 @@ def command(
     if as_json:
         emit_json(_as_json(judging, judgements, scores, agreed, account_as_json(account)))
         return 0
-    print_scores([(judging.model.name, scores)], "judge")
+    print_scores([(f"judged by {judging.model.name}", scores)])
     if agreed is not None:
         _print_agreement(agreed)
     unjudged = [judgement for judgement in judgements if judgement.outcome == "unjudged"]
@@ -81,43 +81,56 @@ def _as_json(
     }
 
 
-def print_scores(rows: Sequence[tuple[str, Scores]], first: str) -> None:
-    """Print figures of sets of answers, one row each, and what they mean."""
-    grid = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
-    grid.add_column(first, overflow="fold")
-    headings = ("faithfulness", "95 %", "coverage", "supported", "refusals", "unjudged", "not contradicted")
-    more = [name for name in ("correctness", "citation_recall", "citation_precision") if _has(rows, name)]
-    for heading in (*headings, *(name.replace("_", " ") for name in more)):
-        grid.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
-    for name, scores in rows:
-        interval = scores.faithfulness and scores.faithfulness.interval
-        grid.add_row(
-            escape(name),
-            _mean(scores.faithfulness),
-            f"{interval.low:.3f} to {interval.high:.3f}" if interval else "–",
-            "–" if scores.coverage is None else f"{scores.coverage:.3f}",
-            _mean(scores.supported_answers),
-            str(scores.answers["refusal"]),
-            str(scores.answers["unjudged"]),
-            _mean(scores.not_contradicted),
-            *(_mean(getattr(scores, figure)) for figure in more),
-        )
+def print_scores(columns: Sequence[tuple[str, Scores]]) -> None:
+    """Print the figures of sets of answers, one column each, and what they mean."""
+    grid = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
+    grid.add_column("")
+    for name, _ in columns:
+        grid.add_column(escape(name), justify="right", overflow="fold", min_width=14)
+    for label, cell in _ROWS.items():
+        cells = [cell(scores) for _, scores in columns]
+        if any(cells):
+            grid.add_row(label, *(text or "–" for text in cells))
     console.print(grid)
-    console.print(
-        "faithfulness: share of claims that the texts support, over judged answers; what they don't mention counts "
-        "against (as in Ragas).\nnot contradicted: lets that pass, and refusals with full marks (as DeepEval by "
-        "default). supported: share of all answers, refusals and unjudged among the others.",
-        style="dim",
-        markup=False,
-    )
+    for line in _MEANING:
+        console.print(line, style="dim", markup=False)
 
 
-def _has(rows: Sequence[tuple[str, Scores]], figure: str) -> bool:
-    return any(getattr(scores, figure) is not None for _, scores in rows)
+_MEANING = (
+    "faithfulness: share of an answer's claims that its texts support, over judged answers; what they don't mention "
+    "counts against it, as in Ragas.",
+    "supported: share of all answers whose every claim is; refusals and unjudged answers are not.",
+    "not contradicted: lets pass what the texts don't mention, and refusals with full marks, as DeepEval by default.",
+)
 
 
 def _mean(mean: Mean | None) -> str:
-    return "–" if mean is None else f"{mean.value:.3f}"
+    return "" if mean is None else f"{mean.value:.3f}"
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:.3f} to {high:.3f}"
+
+
+def _interval(mean: Mean | None) -> str:
+    return "" if mean is None else _range(mean.interval.low, mean.interval.high)
+
+
+_ROWS: Mapping[str, Callable[[Scores], str]] = {
+    "faithfulness": lambda of: _mean(of.faithfulness),
+    "  95 %": lambda of: _interval(of.faithfulness),
+    "  were the unjudged known": lambda of: _range(*of.bounds) if of.bounds and of.answers["unjudged"] else "",
+    "coverage": lambda of: "" if of.coverage is None else f"{of.coverage:.3f}",
+    "supported": lambda of: _mean(of.supported_answers),
+    "not contradicted": lambda of: _mean(of.not_contradicted),
+    "correctness": lambda of: _mean(of.correctness),
+    "citation recall": lambda of: _mean(of.citation_recall),
+    "citation precision": lambda of: _mean(of.citation_precision),
+    "judged": lambda of: f"{of.answers['judged']:,}",
+    "refusals": lambda of: f"{of.answers['refusal']:,}",
+    "without claims": lambda of: f"{of.answers['no_claims']:,}",
+    "unjudged": lambda of: f"{of.answers['unjudged']:,}",
+}
 
 
 def _print_agreement(agreed: Agreement) -> None:

@@ -101,7 +101,8 @@ def load_chat(
     model = model or os.environ.get(MODEL)
     if not model:
         raise UsageError(
-            f"this needs a chat model: name one by {option} or {MODEL}, and its endpoint by {KEY} (OpenAI) or {BASE_URL}"
+            f"this needs a chat model: name one by {option} or {MODEL}, "
+            f"and its endpoint by {KEY} (OpenAI) or {BASE_URL}"
         )
     base = url or os.environ.get(BASE_URL)
     if not base and not os.environ.get(KEY):
