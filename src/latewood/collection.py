@@ -25,10 +25,11 @@ from latewood.index import LateIndex
 from latewood.pipeline import Pipeline, Stage, parse
 from latewood.protocols import Encoder, PairScorer
 from latewood.stores.embedded import EmbeddedStore
+from latewood.stores.reuse import KnownVectors, encode_unknown
 from latewood.stores.snapshot import EmbeddedSnapshot
 from latewood.types import EncodedQuery, EncoderSpec, Passage, Ranking
 
-__all__ = ["BATCH", "DEFAULT_PIPELINE", "AddReport", "Collection", "load_for"]
+__all__ = ["BATCH", "DEFAULT_PIPELINE", "AddReport", "Collection", "differences", "load_for"]
 
 BATCH = 1024
 """Passages that are encoded and committed together: what an interruption can cost."""
@@ -41,13 +42,17 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class AddReport:
-    """What `add` did, in passages; `cut` is in tokens, left out because the collection truncates."""
+    """What `add` did, in passages; `cut` is in tokens, left out because the collection truncates.
+
+    `reused` counts those of `added` and `replaced` whose text was encoded before, so that it wasn't again.
+    """
 
     added: int = 0
     replaced: int = 0
     unchanged: int = 0
     duplicates: int = 0
     cut: int = 0
+    reused: int = 0
 
     def __add__(self, other: AddReport) -> AddReport:
         mine, theirs = asdict(self), asdict(other)
@@ -148,7 +153,9 @@ class Collection:
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
-    def add(self, passages: Iterable[Passage], progress: Progress | None = None) -> AddReport:
+    def add(
+        self, passages: Iterable[Passage], progress: Progress | None = None, *, vectors_from: Collection | None = None
+    ) -> AddReport:
         """Add passages; an id that is there is replaced, one whose content is the same is left alone.
 
         Committed in batches of `BATCH`, in the order given: an interruption loses the running batch and nothing else,
@@ -157,28 +164,58 @@ class Collection:
         Args:
             passages: any iterable; only one batch of it is held.
             progress: called with the number of passages done since the last call.
+            vectors_from: another collection of the same encoder, whose passages of the same text aren't encoded again.
 
         Returns:
             What was done. Visible to this collection's searches at once, to other readers after their `refresh()`.
+
+        Raises:
+            EncoderMismatch: `vectors_from` is of another encoder.
         """
         self._store.start_writing()
+        elsewhere = [] if vectors_from is None else [vectors_from.known_vectors(self.spec)]
         report = AddReport()
         try:
             for batch in _batches(passages):
-                report += self._add_batch(batch, progress)
+                report += self._add_batch(batch, progress, elsewhere)
         finally:
             self.refresh()
         return report
 
-    def _add_batch(self, batch: list[Passage], progress: Progress | None) -> AddReport:
+    def known_vectors(self, wanted: EncoderSpec) -> KnownVectors:
+        """Its vectors by text, for a collection whose encoder is `wanted`.
+
+        Raises:
+            EncoderMismatch: that is another one.
+        """
+        differing = differences(wanted, self.spec)
+        if differing:
+            raise EncoderMismatch(
+                f"the vectors of {self.path} are no use here: its encoder '{self.spec.name}' differs from "
+                f"'{wanted.name}' in {', '.join(differing)}"
+            )
+        return KnownVectors(self._snapshot)
+
+    def _add_batch(
+        self, batch: list[Passage], progress: Progress | None, elsewhere: Sequence[KnownVectors]
+    ) -> AddReport:
         latest = {passage.id: passage for passage in batch}
         stored = self._store.digests(list(latest))
         changed = [p for p in latest.values() if stored.get(p.id) != self._store.digest(p)]
         if progress is not None:
             progress(len(batch) - len(changed))
-        cut = 0
+        cut = reused = 0
         if changed:
-            encoded = self.encoder.encode_passages([passage.text for passage in changed], progress)
+            before = self._store.snapshot()
+            rows = before.rows([passage.id for passage in changed if passage.id in stored])
+            known = [KnownVectors(before, rows), *elsewhere]
+            encoded, reused = encode_unknown(
+                [passage.text for passage in changed],
+                known,
+                lambda texts: self.encoder.encode_passages(texts, progress),
+            )
+            if progress is not None:
+                progress(reused)
             self._store.add(changed, encoded)
             cut = encoded.cut
         replaced = sum(passage.id in stored for passage in changed)
@@ -188,6 +225,7 @@ class Collection:
             unchanged=len(latest) - len(changed),
             duplicates=len(batch) - len(latest),
             cut=cut,
+            reused=reused,
         )
 
     def delete(self, ids: Iterable[str]) -> int:
@@ -338,9 +376,8 @@ class Collection:
         else:
             encoder = model
         found = encoder.spec
-        same = replace(found, name=wanted.name, libraries=wanted.libraries)
-        if same != wanted:
-            differing = [key for key, value in asdict(wanted).items() if asdict(same)[key] != value]
+        differing = differences(wanted, found)
+        if differing:
             raise EncoderMismatch(
                 f"{self.path} was made by '{wanted.name}' and '{found.name}' differs in {', '.join(differing)}: "
                 f"open it with the model that made it, or index the documents again in a new collection"
@@ -365,6 +402,12 @@ class Collection:
             RuntimeWarning,
             stacklevel=4,
         )
+
+
+def differences(one: EncoderSpec, other: EncoderSpec) -> list[str]:
+    """In what two encoders differ; the name by which each was found, and versions of libraries, don't count."""
+    mine, theirs = asdict(one), asdict(other)
+    return [key for key in mine if key not in ("name", "libraries") and mine[key] != theirs[key]]
 
 
 def load_for(stage: Stage, placement: Placement | None = None) -> PairScorer:

@@ -85,6 +85,7 @@ def index_paths(
     progress: Progress | None = None,
     kind: str = "",
     expect: Callable[[int], None] | None = None,
+    vectors_from: Collection | None = None,
 ) -> FolderReport:
     """Bring a collection up to the files and folders at `paths`.
 
@@ -98,6 +99,7 @@ def index_paths(
         kind: what all the files are read as, e.g. "jsonl"; "" to go by their names.
         expect: called, before and now and then, with how many passages there will be in all: an estimate from a sample
             of the files that changed, until all are read.
+        vectors_from: as of `Collection.add`.
 
     Raises:
         InputError: a path isn't there, or two files would bear the same id.
@@ -110,7 +112,7 @@ def index_paths(
     run.check_origins()
     if expect is not None:
         run.survey()
-    run.report.passages = kb.add(run.passages(), progress)
+    run.report.passages = kb.add(run.passages(), progress, vectors_from=vectors_from)
     run.report.surplus = kb.delete(run.surplus) if run.surplus else 0
     if prune:
         run.prune(paths)

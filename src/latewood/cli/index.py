@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -58,6 +59,12 @@ ModelOption = Annotated[
 TruncateOption = Annotated[
     bool, typer.Option("--truncate", help="Cut texts at the model's limit, as published figures do.")
 ]
+VectorsFromOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--vectors-from", metavar="FOLDER", help="A collection of the same model: its texts aren't encoded again."
+    ),
+]
 
 
 def command(
@@ -76,6 +83,7 @@ def command(
     dtype: DtypeOption = None,
     batch_size: BatchSizeOption = None,
     download: DownloadOption = False,
+    vectors_from: VectorsFromOption = None,
     yes: YesOption = False,
     max_tokens: MaxTokensOption = None,
     price: PriceOption = None,
@@ -96,9 +104,10 @@ def command(
         remarks_from_warnings(),
         spending(sent, Terms(yes, max_tokens, price)) as account,
         _open_or_create(collection, _Chosen(model, truncate, language, device, dtype, batch_size, download)) as kb,
+        nullcontext() if vectors_from is None else Collection.open(vectors_from) as source,
     ):
         with progress_bar(f"indexing into {collection}", None if paths or chunk else total, quiet=as_json) as advance:
-            report = _add_records(kb, jsonl, chunk, rules, advance)
+            report = _add_records(kb, jsonl, chunk, rules, advance, source)
             if paths:
                 files = index_paths(
                     kb,
@@ -108,6 +117,7 @@ def command(
                     prune=prune,
                     progress=advance,
                     expect=advance.expect,
+                    vectors_from=source,
                 )
                 report += files.passages
         generation = kb.refresh()
@@ -124,14 +134,17 @@ def command(
     return 0
 
 
-def _add_records(kb: Collection, jsonl: Sequence[Path], chunk: bool, rules: Rules, advance: Bar) -> AddReport:
+def _add_records(
+    kb: Collection, jsonl: Sequence[Path], chunk: bool, rules: Rules, advance: Bar, source: Collection | None
+) -> AddReport:
     """What `--jsonl` names: as passages whole, or cut."""
     if chunk and jsonl:
         expect = advance.expect
         return index_paths(
-            kb, jsonl, rules=rules, chunk_jsonl=True, progress=advance, kind="jsonl", expect=expect
+            kb, jsonl, rules=rules, chunk_jsonl=True, progress=advance, kind="jsonl", expect=expect, vectors_from=source
         ).passages
-    return kb.add(chain.from_iterable(read_jsonl(path) for path in jsonl), advance) if jsonl else AddReport()
+    records = chain.from_iterable(read_jsonl(path) for path in jsonl)
+    return kb.add(records, advance, vectors_from=source) if jsonl else AddReport()
 
 
 def _is_new(path: Path) -> bool:
@@ -219,6 +232,8 @@ def _print(report: AddReport, seconds: float) -> None:
         f"added {report.added:,}, replaced {report.replaced:,}, unchanged {report.unchanged:,} "
         f"in {seconds:.1f} s" + (f" ({done / seconds:.1f} passages/s)" if done else "")
     )
+    if report.reused:
+        remark(f"note: {report.reused:,} of them had been encoded before, and were not again")
     if report.duplicates:
         remark(f"note: {report.duplicates:,} records came again under an id of the same batch; the last one counts")
     if report.cut:

@@ -199,7 +199,7 @@ class EmbeddedStore:
 
         Args:
             passages: N passages.
-            encoded: their vectors, in the same order; token vectors are stored as int8 with scales.
+            encoded: their vectors, in the same order; token vectors are stored as int8 with scales, and may come so.
 
         Raises:
             ShapeError: not as many vectors as passages, or of another D than the collection's.
@@ -215,7 +215,8 @@ class EmbeddedStore:
         kept = sorted(last.values())
         vectors = {}
         if self.spec.dim:
-            vectors[TOKENS] = maxsim.quantize(_only(encoded.tokens, kept))
+            tokens = encoded.tokens
+            vectors[TOKENS] = _only(tokens if tokens.scales is not None else maxsim.quantize(tokens), kept)
         if self.spec.dense_dim:
             vectors[DENSE] = _only(encoded.dense, kept)
         return self._commit([records[i] for i in kept], vectors)
@@ -346,7 +347,10 @@ def _array_bytes(array: FloatArray) -> bytes:
 def _only(many: MultiVectors, kept: Sequence[int]) -> MultiVectors:
     if len(kept) == len(many):
         return many
-    return MultiVectors.of([many[i] for i in kept], many.dim)
+    offsets = np.concatenate([[0], np.cumsum([len(many[i]) for i in kept])]).astype(np.int64)
+    spans = [slice(many.offsets[i], many.offsets[i + 1]) for i in kept]
+    scales = None if many.scales is None else np.concatenate([many.scales[span] for span in spans])
+    return MultiVectors(np.concatenate([many.tokens[span] for span in spans]), offsets, scales)
 
 
 def _refuse_used(path: Path) -> None:

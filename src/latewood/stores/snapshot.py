@@ -116,6 +116,14 @@ class EmbeddedSnapshot:
         self._require(TOKENS)
         return self._index.vectors(TOKENS, rows)
 
+    def stored(self, rows: IntArray) -> tuple[MultiVectors, MultiVectors]:
+        """The token vectors and the single vectors of these passages as they are stored; D 0 for what there isn't."""
+        found = [
+            self._index.vectors(column, rows) if column in self._index.spaces else MultiVectors.none(len(rows))
+            for column in (TOKENS, DENSE)
+        ]
+        return found[0], found[1]
+
     def _require(self, column: str) -> None:
         if column not in self._index.spaces:
             kind, others = ("token", "dense, bm25 or cross") if column == TOKENS else ("single", "late or bm25")
