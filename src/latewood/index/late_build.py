@@ -289,6 +289,7 @@ def finish(folder: Path, manifest: Manifest) -> LateIndex:
 def settings_of(manifest: Manifest) -> dict[str, Any]:
     """What `stats` says of an index."""
     return {
+        "file": manifest.file,
         "generation": manifest.generation,
         "passages": manifest.rows,
         "vectors": manifest.vectors,
