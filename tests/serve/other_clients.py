@@ -15,7 +15,7 @@ def litellm(url):
     for model, base in (
         ("cohere/minilm", url),
         ("jina_ai/minilm", url),
-        ("infinity/minilm", url),
+        ("infinity/minilm", f"{url}/infinity"),
         ("hosted_vllm/minilm", url),
         ("voyage/minilm", url),
         ("huggingface/minilm", url),

@@ -78,6 +78,11 @@ def test_voyage(http, expected):
     assert found["usage"]["total_tokens"] > 0
 
 
+def test_infinity_s_documents_are_plain_texts(http):
+    body = {"query": QUERY, "documents": TEXTS, "return_documents": True}
+    assert http.post("/infinity/rerank", json=body).json()["results"][0]["document"] == TEXTS[1]
+
+
 def test_mixedbread(http, expected):
     found = http.post("/rerank", json={"model": "minilm", "query": QUERY, "input": TEXTS, "return_input": True}).json()
     assert [each["index"] for each in found["data"]] == order(expected[1])

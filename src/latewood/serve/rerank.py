@@ -1,6 +1,6 @@
 """`/rerank`, in the words of whoever calls: Cohere, Jina, Voyage, Mixedbread, vLLM, Infinity, TEI.
 
-One handler behind three addresses. The caller is known by its body: `texts` alone is Text Embeddings Inference, `top_k`
+One handler behind four addresses. The caller is known by its body: `texts` alone is Text Embeddings Inference, `top_k`
 or `truncation` is Voyage, `input` is Mixedbread, everything else is what Cohere, Jina, vLLM and Infinity share.
 """
 
@@ -126,6 +126,7 @@ class _Scored:
 @router.post("/rerank", response_model=RerankAnswer | list[RankedText])
 @router.post("/v1/rerank", response_model=RerankAnswer | list[RankedText])
 @router.post("/v2/rerank", response_model=RerankAnswer | list[RankedText])
+@router.post("/infinity/rerank", response_model=RerankAnswer | list[RankedText])
 async def rerank(request: Request, body: RerankBody) -> Response:
     """Order candidates by how well they answer a query. All come back unless `top_n` says otherwise."""
     request.state.as_tei = body.texts is not None and body.documents is None
@@ -318,8 +319,12 @@ def _answer(request: Request, body: RerankBody, model: str, shown: _Shown, score
         "tokens": {"input_tokens": scored.tokens, "output_tokens": 0},
     }
     head = {"id": f"rerank-{uuid.uuid4().hex}", "object": "rerank", "model": model, "created": int(time.time())}
+    # Infinity's own callers want a document as a plain text, and their bodies are those of vLLM's, who want an object:
+    # they tell themselves apart by the address.
+    plain = request.url.path.startswith("/infinity")
     results = [
-        {"index": i, "relevance_score": scores[i]} | ({"document": {shown.kind: candidates[i]}} if echo else {})
+        {"index": i, "relevance_score": scores[i]}
+        | ({"document": candidates[i] if plain else {shown.kind: candidates[i]}} if echo else {})
         for i in best
     ]
     tail: dict[str, Any] = {"usage": usage, "meta": meta}
