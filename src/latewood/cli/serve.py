@@ -18,6 +18,8 @@ from latewood.cli.serve_options import (
     DrainOption,
     HostOption,
     KeysOption,
+    LlmOption,
+    LlmUrlOption,
     ModelOption,
     OpenOption,
     PipelineOption,
@@ -33,6 +35,7 @@ from latewood.cli.serve_options import (
     UploadOption,
     WaitingOption,
 )
+from latewood.endpoints import load_chat
 from latewood.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -51,6 +54,8 @@ def command(
     model: ModelOption = None,
     cross: CrossOption = None,
     pipeline: PipelineOption = None,
+    llm: LlmOption = None,
+    llm_url: LlmUrlOption = None,
     api_keys: KeysOption = None,
     without_keys: OpenOption = False,
     allow_host: AllowHostOption = None,
@@ -88,6 +93,7 @@ def command(
         models = [(DEFAULT_MODEL, DEFAULT_MODEL)]
     with remarks_from_warnings():
         service = Service(settings, collections or (), root, models, [_named(text) for text in cross or ()])
+        service.chat = load_chat(llm, url=llm_url) if llm else None
     shelves = ", ".join(shelf.name for shelf in service.shelves) or "no collection"
     names = ", ".join(service.models.names())
     try:

@@ -17,6 +17,8 @@ __all__ = [
     "DrainOption",
     "HostOption",
     "KeysOption",
+    "LlmOption",
+    "LlmUrlOption",
     "ModelOption",
     "OpenOption",
     "PipelineOption",
@@ -52,6 +54,12 @@ CrossOption = Annotated[
 PipelineOption = Annotated[
     list[str] | None,
     typer.Option("--pipeline", "-p", help="Offered on the page, the first by default; may be given again."),
+]
+LlmOption = Annotated[
+    str | None, typer.Option("--llm", metavar="MODEL", help="The chat model behind /v1/ask; without it, there is none.")
+]
+LlmUrlOption = Annotated[
+    str | None, typer.Option("--llm-url", metavar="URL", help="Its OpenAI-compatible endpoint; else OPENAI_BASE_URL.")
 ]
 KeysOption = Annotated[
     Path | None,

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 
+from latewood.endpoints import ChatModel
 from latewood.serve.metrics import Metrics
 from latewood.serve.models import Models
 from latewood.serve.problems import Refusal
@@ -55,6 +56,7 @@ class Service:
         self.settings = settings
         self.started = time.time()
         self.draining = False
+        self.chat: ChatModel | None = None  # answers questions; clients can't choose another
         self.metrics = Metrics()
         self.work = Work(limits, self.metrics)
         self.writing = Work(replace(limits, running=_WRITERS, waiting=_WAITING_WRITERS), Metrics())
