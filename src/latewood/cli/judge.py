@@ -18,6 +18,7 @@ from latewood.cli.options import JsonOption
 from latewood.cli.output import console, emit_json, progress_bar, remark
 from latewood.cli.spending import MaxTokensOption, PriceOption, Terms, YesOption, account_as_json, spending
 from latewood.endpoints import load_chat
+from latewood.evaluate.bootstrap import load_bootstrap
 
 __all__ = ["command", "print_scores"]
 
@@ -42,6 +43,7 @@ def command(
     """Judge answers claim by claim: supported, contradicted, or not in the text."""
     items = read_items(answers)
     said = read_labels(labels) if labels else []
+    load_bootstrap()  # before anything is paid for
     judging = Judge(load_chat(judge, url=judge_url, option="--judge"), citations=citations)
     with (
         spending([judging.estimate(items)], Terms(yes, max_tokens, price)) as account,

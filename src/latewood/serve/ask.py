@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import threading
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -26,6 +27,8 @@ __all__ = ["router"]
 router = APIRouter(tags=["ask"], responses=PROBLEMS)
 
 EVENTS = "text/event-stream"
+
+log = logging.getLogger("latewood.serve")
 
 
 class AskBody(BaseModel):
@@ -111,6 +114,8 @@ async def _stream(service: Service, question: str, passages: list[Passage], chat
                     return
                 loop.call_soon_threadsafe(queue.put_nowait, event)
         except Exception as error:
+            if not isinstance(error, LatewoodError):
+                log.exception("a fault while answering a question")
             loop.call_soon_threadsafe(queue.put_nowait, error)
         finally:
             loop.call_soon_threadsafe(queue.put_nowait, None)
