@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 
 import httpx
 import pytest
 
 from latewood.collection import Collection
 from latewood.types import Passage
+from over_http import over_http
 from stand_in import Say
 
 QUESTION = "which part of a ring is dense?"
@@ -46,20 +45,8 @@ def service(server, model, tmp_path):
 
 @pytest.fixture
 def client(service):
-    import uvicorn
-
-    from latewood.serve import create_app
-
-    running = uvicorn.Server(uvicorn.Config(create_app(service), port=0, log_level="warning", lifespan="on"))
-    socket = running.config.bind_socket()
-    thread = threading.Thread(target=running.run, args=([socket],), daemon=True)
-    thread.start()
-    while not running.started and thread.is_alive():
-        time.sleep(0.01)
-    with httpx.Client(base_url=f"http://127.0.0.1:{socket.getsockname()[1]}", timeout=30) as http:
+    with over_http(service) as url, httpx.Client(base_url=url, timeout=30) as http:
         yield http
-    running.should_exit = True
-    thread.join(30)
 
 
 def test_events_come_and_the_last_is_the_answer(client):
