@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from latewood.cli.options import BatchSizeOption, DeviceOption, DownloadOption, DtypeOption, JsonOption
-from latewood.cli.output import Bar, console, emit_json, progress_bar, remark, remarks_from_warnings
+from latewood.cli.output import Bar, console, emit_json, progress_bar, remark, remarks_from_warnings, steps_bar
 from latewood.cli.spending import MaxTokensOption, PriceOption, Terms, YesOption, account_as_json, spending
 from latewood.collection import AddReport, Collection
 from latewood.encode import Placement
@@ -21,6 +23,8 @@ from latewood.endpoints import Estimate, is_endpoint_model, tokens_in
 from latewood.errors import UsageError
 from latewood.folders import FolderReport, index_paths
 from latewood.ingest import MAX_BYTES, Rules, count_jsonl, find_files, read_jsonl
+from latewood.late_index import build as build_index
+from latewood.late_index import is_worthwhile
 from latewood.stores.analyzers import ANALYZERS, check_analyzer
 
 __all__ = ["command"]
@@ -59,6 +63,12 @@ ModelOption = Annotated[
 TruncateOption = Annotated[
     bool, typer.Option("--truncate", help="Cut texts at the model's limit, as published figures do.")
 ]
+BuildOption = Annotated[
+    bool,
+    typer.Option(
+        "--build/--no-build", help="Build the late-interaction index when most of a large collection lacks it."
+    ),
+]
 VectorsFromOption = Annotated[
     Path | None,
     typer.Option(
@@ -84,6 +94,7 @@ def command(
     batch_size: BatchSizeOption = None,
     download: DownloadOption = False,
     vectors_from: VectorsFromOption = None,
+    build: BuildOption = True,
     yes: YesOption = False,
     max_tokens: MaxTokensOption = None,
     price: PriceOption = None,
@@ -109,23 +120,26 @@ def command(
         with progress_bar(f"indexing into {collection}", None if paths or chunk else total, quiet=as_json) as advance:
             report = _add_records(kb, jsonl, chunk, rules, advance, source)
             if paths:
-                files = index_paths(
-                    kb,
-                    paths,
-                    rules=rules,
-                    chunk_jsonl=chunk,
-                    prune=prune,
-                    progress=advance,
-                    expect=advance.expect,
-                    vectors_from=source,
-                )
+                told = partial(index_paths, progress=advance, expect=advance.expect, vectors_from=source)
+                files = told(kb, paths, rules=rules, chunk_jsonl=chunk, prune=prune)
                 report += files.passages
         generation = kb.refresh()
+        built = build and is_worthwhile(kb)
+        if built:
+            with steps_bar("building the late-interaction index", quiet=as_json) as step:
+                build_index(kb, threads=os.cpu_count() or 1, progress=step)
     seconds = time.perf_counter() - started
     if as_json:
         shown = {**(_files_as_json(files) if paths else {}), **account_as_json(account)}
         emit_json(
-            {"collection": str(collection), **asdict(report), **shown, "generation": generation, "seconds": seconds}
+            {
+                "collection": str(collection),
+                **asdict(report),
+                **shown,
+                "generation": generation,
+                "seconds": seconds,
+                "built": built,
+            }
         )
     else:
         _print(report, seconds)
