@@ -160,7 +160,8 @@ def test_swaps_that_questions_can_t_tell_apart():
     assert largest_alike([base, better]) == 1
 
 
-def test_an_llm_endpoint_writes_questions():
+def test_an_llm_endpoint_writes_questions(monkeypatch):
+    monkeypatch.setenv("LATEWOOD_CACHE", "off")
     requests = []
 
     def answer(path, request, headers):
@@ -180,15 +181,16 @@ def test_an_llm_endpoint_writes_questions():
     assert not made.copied
 
 
-def test_an_llm_that_fails_at_first_is_an_error_and_later_is_counted():
+def test_an_llm_that_fails_at_first_is_an_error_and_later_is_counted(monkeypatch):
+    monkeypatch.setenv("LATEWOOD_CACHE", "off")
     with served(lambda *_: (401, b"no key")) as url, pytest.raises(UnavailableError, match="answered 401"):
         from_llm(CORPUS, 4, "m", url)
-    with served(lambda *_: (200, {"choices": []})) as url, pytest.raises(InputError, match="chat completion"):
+    with served(lambda *_: (200, {"choices": []})) as url, pytest.raises(UnavailableError, match="chat completion"):
         from_llm(CORPUS, 4, "m", url)
     count = iter(range(9))
 
     def second_fails(*_):
-        return (500, b"") if next(count) == 1 else (200, {"choices": [{"message": {"content": "Why?"}}]})
+        return (400, b"") if next(count) == 1 else (200, {"choices": [{"message": {"content": "Why?"}}]})
 
     with served(second_fails) as url:
         made = from_llm(CORPUS, 4, "m", url)
