@@ -34,6 +34,7 @@ LEVELS = {
     "answers": 9,
     "folders": 9,
     "late_index": 9,
+    "reindex": 9,
     "demo": 10,
     "serve": 10,
     "cli": 11,

@@ -19,12 +19,13 @@ from typing import Any
 from latewood import encode
 from latewood.binding import BoundPipeline
 from latewood.encode import Placement
-from latewood.errors import EncoderMismatch, PipelineError, UsageError
+from latewood.errors import EncoderMismatch, PipelineError, StorageError, UsageError
 from latewood.evaluate import Comparison, Qrels, Queries, System, compare
 from latewood.index import LateIndex
 from latewood.pipeline import Pipeline, Stage, parse
 from latewood.protocols import Encoder, PairScorer
 from latewood.stores.embedded import EmbeddedStore
+from latewood.stores.encodings import current_names, folder_of
 from latewood.stores.reuse import KnownVectors, encode_unknown
 from latewood.stores.snapshot import EmbeddedSnapshot
 from latewood.types import EncodedQuery, EncoderSpec, Passage, Ranking
@@ -79,6 +80,7 @@ class Collection:
         self._encoder = encoder
         self._placement = placement or Placement()
         self._scorers: dict[Stage, PairScorer] = {}
+        self._any_encoding = False
         self._snapshot = store.snapshot()
 
     # -- opening and closing ---------------------------------------------------------------------------------------
@@ -119,7 +121,12 @@ class Collection:
 
     @classmethod
     def open(
-        cls, path: str | Path, model: str | Path | Encoder | None = None, placement: Placement | None = None
+        cls,
+        path: str | Path,
+        model: str | Path | Encoder | None = None,
+        placement: Placement | None = None,
+        *,
+        encoding: str | None = None,
     ) -> Collection:
         """Open a collection. The model is loaded when something needs it first.
 
@@ -127,12 +134,15 @@ class Collection:
             path: the folder.
             model: where the model is now, when that isn't where it was.
             placement: the model's device and batch size; its dtype is the collection's.
+            encoding: one of its encodings by name (`latewood.reindex`); None for the one in use.
 
         Raises:
             InputError: the folder isn't a collection.
             EncoderMismatch: the model isn't the one that made the vectors.
         """
-        collection = cls(Path(path), EmbeddedStore.open(Path(path)), placement=placement)
+        folder = folder_of(Path(path), encoding or current_names(Path(path))[0])
+        collection = cls(Path(path), EmbeddedStore.open(folder), placement=placement)
+        collection._any_encoding = encoding is not None
         if model is not None:
             try:
                 collection._use(model)
@@ -172,7 +182,7 @@ class Collection:
         Raises:
             EncoderMismatch: `vectors_from` is of another encoder.
         """
-        self._store.start_writing()
+        self.start_writing()
         elsewhere = [] if vectors_from is None else [vectors_from.known_vectors(self.spec)]
         report = AddReport()
         try:
@@ -181,6 +191,17 @@ class Collection:
         finally:
             self.refresh()
         return report
+
+    def start_writing(self) -> None:
+        """Take the write lock, as the first change does.
+
+        Raises:
+            LockedError: another process is writing.
+            StorageError: the folder can't be written, or the collection has another encoding in use by now.
+        """
+        self._store.start_writing()
+        if not self._any_encoding and folder_of(self.path, current_names(self.path)[0]) != self._store.path:
+            raise StorageError(f"{self.path} was switched to another encoding since it was opened; open it again")
 
     def known_vectors(self, wanted: EncoderSpec) -> KnownVectors:
         """Its vectors by text, for a collection whose encoder is `wanted`.
@@ -230,7 +251,7 @@ class Collection:
 
     def delete(self, ids: Iterable[str]) -> int:
         """Delete passages by id, in one commit; how many were there."""
-        self._store.start_writing()
+        self.start_writing()
         try:
             return self._store.delete(list(ids))
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from latewood.cli import ask, audit, build, compare, demo, index, inspect, judge, models, plan, search, serve
+from latewood.cli import ask, audit, build, compare, demo, index, inspect, judge, models, plan, reindex, search, serve
 
 __all__ = ["app"]
 
@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.command)
 app.command("index")(index.command)
+app.command("reindex")(reindex.command)
 app.command("build")(build.build)
 app.command("certify")(build.certify)
 app.command("search")(search.command)

@@ -131,20 +131,10 @@ def command(
     seconds = time.perf_counter() - started
     if as_json:
         shown = {**(_files_as_json(files) if paths else {}), **account_as_json(account)}
-        emit_json(
-            {
-                "collection": str(collection),
-                **asdict(report),
-                **shown,
-                "generation": generation,
-                "seconds": seconds,
-                "built": built,
-            }
-        )
+        ended = {"generation": generation, "seconds": seconds, "built": built}
+        emit_json({"collection": str(collection), **asdict(report), **shown, **ended})
     else:
-        _print(report, seconds)
-        if paths:
-            _print_files(files)
+        _print(report, seconds, files if paths else None)
     return 0
 
 
@@ -240,7 +230,7 @@ def _files_as_json(files: FolderReport) -> dict[str, Any]:
     }
 
 
-def _print(report: AddReport, seconds: float) -> None:
+def _print(report: AddReport, seconds: float, files: FolderReport | None) -> None:
     done = report.added + report.replaced
     console.print(
         f"added {report.added:,}, replaced {report.replaced:,}, unchanged {report.unchanged:,} "
@@ -252,6 +242,8 @@ def _print(report: AddReport, seconds: float) -> None:
         remark(f"note: {report.duplicates:,} records came again under an id of the same batch; the last one counts")
     if report.cut:
         remark(f"note: --truncate left out {report.cut:,} tokens beyond the model's limit")
+    if files is not None:
+        _print_files(files)
 
 
 def _print_files(files: FolderReport) -> None:
