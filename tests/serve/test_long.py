@@ -28,7 +28,7 @@ def test_two_thousand_requests_by_the_description(tmp_path, minilm):
     with running(make_collection(tmp_path / "kb.lw", minilm), "--root", tmp_path / "root") as server:
         command = [
             shutil.which("st"), "run", f"{server.url}/openapi.json", "--phases=examples,coverage,fuzzing", "--checks",
-            CHECKS, "--max-examples", "150", "--max-time", "900", "--seed", "1", "--no-color",
+            CHECKS, "--max-examples", "150", "--max-time", "300", "--seed", "1", "--no-color",
         ]  # fmt: skip
         found = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
         assert found.returncode == 0, found.stdout[-8000:]

@@ -18,6 +18,7 @@ from latewood.cli.serve_options import (
     DrainOption,
     HostOption,
     KeysOption,
+    LiveOption,
     LlmOption,
     LlmUrlOption,
     ModelOption,
@@ -72,6 +73,7 @@ def command(
     slow_ms: SlowOption = 1000.0,
     slow_log: SlowLogOption = None,
     threads: ThreadsOption = None,
+    live_share: LiveOption = 0.01,
 ) -> int:
     """Serve collections and models over HTTP: rerank, search, embeddings, and a page."""
     from latewood.serve import Limits, Service, Settings, listen, read_keys
@@ -86,7 +88,7 @@ def command(
     )  # fmt: skip
     settings = Settings(
         limits=limits, keys=keys, hosts=hosts, pipelines=tuple(pipeline or ()), slow_ms=slow_ms, slow_log=slow_log,
-        threads=threads, reports=tuple(report or ()),
+        threads=threads, live_share=live_share, reports=tuple(report or ()),
     )  # fmt: skip
     models = [_named(text) for text in model or ()]
     if not models and (not collections or root is not None):

@@ -17,6 +17,7 @@ __all__ = [
     "DrainOption",
     "HostOption",
     "KeysOption",
+    "LiveOption",
     "LlmOption",
     "LlmUrlOption",
     "ModelOption",
@@ -85,6 +86,9 @@ RunningOption = Annotated[int, typer.Option("--max-running", min=1, metavar="N",
 WaitingOption = Annotated[int, typer.Option("--max-waiting", min=0, metavar="N", help="Requests that wait for those.")]
 TimeoutOption = Annotated[float, typer.Option("--timeout", min=0.1, metavar="SECONDS", help="What a request may take.")]
 DrainOption = Annotated[int, typer.Option("--drain", min=0, metavar="SECONDS", help="To finish in when stopped.")]
+LiveOption = Annotated[
+    float, typer.Option("--live-share", min=0, max=1, help="Share of approximate answers to compare with exact ones.")
+]
 SlowOption = Annotated[float, typer.Option("--slow-ms", min=0, metavar="MS", help="Slower requests are logged.")]
 SlowLogOption = Annotated[
     Path | None, typer.Option("--slow-log", metavar="FILE", help="Where to; standard error by default.")

@@ -82,6 +82,30 @@ class AddAnswer(BaseModel):
     generation: int
 
 
+class EstimateBody(BaseModel):
+    """A mean with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class CertificateAnswer(BaseModel):
+    """How much of the exact top ten `late` keeps. Without an index it is exact, and there is nothing to measure."""
+
+    collection: str
+    generation: int
+    exact: bool
+    overlap: EstimateBody | None = None
+    stored_vs_float32: EstimateBody | None = None
+    certified: float | None = None
+    samples: int | None = None
+    queries: str | None = None
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    exhaustive_p50_ms: float | None = None
+
+
 class DeleteBody(BaseModel):
     """Passages to delete."""
 
@@ -175,6 +199,15 @@ async def stats(request: Request, name: str) -> Response:
         return answer(shelf.stats())
 
     return await service.run(request, work)
+
+
+@router.get("/{name}/certificate", response_model=CertificateAnswer)
+async def certificate(request: Request, name: str, samples: Annotated[int, Query(ge=1, le=200)] = 50) -> Response:
+    """Measure now, on sentences of random passages, how much of the exact ranking the index keeps."""
+    check_may_write(request)  # it measures over everything, which is not a part's to know
+    service = service_of(request)
+    shelf = service.shelves.get(name)
+    return await service.writing.run(request, lambda cancelled: answer(shelf.certificate(samples, cancelled)))
 
 
 @router.delete("/{name}", status_code=204)

@@ -14,6 +14,7 @@ __all__ = ["CONTENT_TYPE", "Metrics"]
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_OVERLAPS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 _SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
 
 
@@ -42,6 +43,10 @@ class Metrics:
         self.reranked = Counter("latewood_reranked_documents", "Candidates that were scored.", registry=register)
         self.added = Counter("latewood_added_passages", "Passages that were committed.", registry=register)
         self.refused = Counter("latewood_refused", "Requests beyond a limit, by limit.", ["limit"], registry=register)
+        self.live = Histogram(
+            "latewood_live_overlap", "Share of the exact answer that an answer had.", ["collection"], buckets=_OVERLAPS,
+            registry=register,
+        )  # fmt: skip
         self.slow = Counter("latewood_slow", "Requests that took longer than the limit of the log.", registry=register)
         self.running = Gauge("latewood_running", "Requests that work now.", registry=register)
         self.waiting = Gauge("latewood_waiting", "Requests that wait for them.", registry=register)

@@ -122,6 +122,7 @@ async def stats_page(request: Request) -> Response:
         uptime=time.time() - service.started,
         routes=_routes(service),
         reports=[path.name for path in service.settings.reports],
+        live=_live(service),
     )
 
 
@@ -270,6 +271,15 @@ def _routes(service: Service) -> list[dict[str, Any]]:
         for route, values in sorted(sums.items())
         if values.get("count") and route not in {"other", "/health", "/ready"}
     ]
+
+
+def _live(service: Service) -> dict[str, tuple[float, int]]:
+    """Mean overlap of the live certificate and how many answers it is of, by collection."""
+    found: dict[str, dict[str, float]] = {}
+    for metric in service.metrics.live.collect():
+        for sample in metric.samples:
+            found.setdefault(sample.labels["collection"], {})[sample.name.rpartition("_")[2]] = sample.value
+    return {name: (of["sum"] / of["count"], int(of["count"])) for name, of in found.items() if of.get("count")}
 
 
 def _page(template: str, request: Request, *, status: int = 200, **shown: Any) -> Response:

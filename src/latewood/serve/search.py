@@ -93,6 +93,7 @@ async def search(request: Request, body: SearchBody) -> Response:
         bound = shelf.bind(pipeline, cancelled, wheres, depth=limits.documents)
         ranking = bound.rank(body.query, body.k, texts=True, explain=body.explain)
         service.metrics.timed(ranking.timings)
+        service.live.consider(shelf.name, bound, ranking)
         about(request, stages={timing.stage: round(timing.ms, 1) for timing in ranking.timings})
         return answer(ranking_json(ranking, shelf.name, bound.snapshot.generation))
 

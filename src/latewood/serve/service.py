@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 
 from latewood.endpoints import ChatModel
+from latewood.serve.live import LiveCertificate
 from latewood.serve.metrics import Metrics
 from latewood.serve.models import Models
 from latewood.serve.problems import Refusal
@@ -58,6 +59,7 @@ class Service:
         self.draining = False
         self.chat: ChatModel | None = None  # answers questions; clients can't choose another
         self.metrics = Metrics()
+        self.live = LiveCertificate(settings.live_share, self.metrics)
         self.work = Work(limits, self.metrics)
         self.writing = Work(replace(limits, running=_WRITERS, waiting=_WAITING_WRITERS), Metrics())
         self.models = Models(limits.batch, lambda size: self.metrics.batches.observe(size))
@@ -82,6 +84,7 @@ class Service:
         self.work.close()
         self.writing.close()
         self.models.close()
+        self.live.close()
         self.shelves.close()
 
     def note_slow(self, seconds: float, about: Mapping[str, Any]) -> None:

@@ -72,6 +72,7 @@ class Settings:
         slow_ms: a request that took longer is written to the slow-query log.
         slow_log: its file; None for standard error.
         threads: torch's threads; None for its own choice.
+        live_share: of the questions that an approximate search answered, how many are ranked exhaustively, too.
         reports: HTML files that `compare` or `audit` wrote, linked from the page.
     """
 
@@ -82,6 +83,7 @@ class Settings:
     slow_ms: float = 1000.0
     slow_log: Path | None = None
     threads: int | None = None
+    live_share: float = 0.01
     reports: tuple[Path, ...] = ()
 
 

@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from latewood.binding import BoundPipeline
 from latewood.collection import BATCH, AddReport, Collection
 from latewood.errors import InputError, PipelineError, UsageError
+from latewood.late_index import certify
 from latewood.pipeline import Pipeline, Stage, parse
 from latewood.protocols import PairScorer, Snapshot
 from latewood.serve.lanes import Cancelled, Lane, LaneEncoder
@@ -103,6 +104,17 @@ class Shelf:
         found = dict(self._reader.stats())
         del found["path"]
         return {"name": self.name, **found}
+
+    def certificate(self, samples: int, cancelled: threading.Event) -> dict[str, Any]:
+        """How much of the exact ranking `late` keeps, measured now on sentences of passages."""
+        with Collection.open(self.path, self._background(cancelled)) as kb:
+            head = {"collection": self.name, "generation": kb.refresh()}
+            if kb.snapshot.late_index is None or not len(kb.snapshot):
+                return {**head, "exact": True}
+            found = certify(kb, samples=samples)
+        names = ("certified", "samples", "queries", "p50_ms", "p95_ms", "exhaustive_p50_ms")
+        estimates = {"overlap": asdict(found.overlap), "stored_vs_float32": asdict(found.stored_vs_float32)}
+        return {**head, "exact": False, **estimates, **{name: getattr(found, name) for name in names}}
 
     def _visible(self, whole: Snapshot, wheres: Sequence[Where]) -> Snapshot:
         if not wheres:
