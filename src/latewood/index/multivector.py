@@ -31,6 +31,7 @@ LATE_FOLDER = "derived/late"
 _COLUMN = "tokens"
 _SEGMENT_BYTES = 128 << 20  # of float32: what is held of the iterator
 _SAMPLES = 200
+_EXHAUSTIVE = 4 * 10**9  # token vectors that tuning scores exhaustively: about a minute of one core
 
 Progress = Callable[[str, int, int], None]
 Arrays = Iterable[npt.NDArray[Any]]
@@ -82,7 +83,8 @@ def build_late(
     if progress is not None:
         progress("tune", 0, 1)
     if not queries:
-        queries, kind = pseudo_queries(snapshot, column, _SAMPLES, seed), "pseudo"
+        affordable = max(50, min(_SAMPLES, _EXHAUSTIVE // vectors))
+        queries, kind = pseudo_queries(snapshot, column, affordable, seed), "pseudo"
     manifest = tuned(LateIndex(folder, manifest), snapshot, column, queries, target_overlap, kind=kind, threads=threads)
     late = finish(folder, manifest)
     if progress is not None:
