@@ -4,6 +4,11 @@ An answer is the paragraph in the question's own language (grade 2); its transla
 part: the store gets one-dimensional stand-ins for vectors, which BM25 never looks at.
 
     python benchmarks/languages.py ../shared/data/xquad_multi [ANALYZER …]
+
+With --model the bundled model is asked instead, as a bi-encoder and by late interaction, texts cut at its limit. Each
+language is a collection of its own, so that what it fails at is the language and not telling languages apart:
+
+    python benchmarks/languages.py ../shared/data/xquad_multi --model en de es ru zh th
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from pathlib import Path
 import ir_measures
 import numpy as np
 
+from latewood.collection import Collection
 from latewood.evaluate.data import read_qrels, read_queries
 from latewood.ingest import read_jsonl
 from latewood.stores.embedded import EmbeddedStore
@@ -48,9 +54,36 @@ def ndcg_by_language(folder: Path, analyzer: str) -> dict[str, float]:
     return {language: sum(values) / len(values) for language, values in sorted(by_language.items())}
 
 
+def model_by_language(folder: Path, languages: list[str]) -> None:
+    """Print one row of a Markdown table per language: nDCG@10 of the bundled model, and of BM25 beside it."""
+    passages = list(read_jsonl(folder / "corpus.jsonl"))
+    queries, qrels = read_queries(folder / "queries.jsonl"), read_qrels(folder / "qrels" / "test.tsv")
+    pipelines = ("dense:10", "late:10", "bm25:10")
+    print(f"| language | {' | '.join(f'`{name}`' for name in pipelines)} |\n|---|{'---|' * len(pipelines)}")
+    for language in languages:
+        asked = {query: text for query, text in queries.items() if query.startswith(language)}
+        own = {query: {doc: 1 for doc, grade in qrels[query].items() if grade >= OWN_LANGUAGE} for query in asked}
+        with (
+            tempfile.TemporaryDirectory() as temporary,
+            Collection.create(Path(temporary) / "kb.lw", truncate=True, language="auto") as kb,
+        ):
+            kb.add(passage for passage in passages if passage.id.startswith(language))
+            figures = []
+            for name in pipelines:
+                bound = kb.bind(name)
+                run = {
+                    query: {hit.id: -float(hit.rank) for hit in bound.rank(text).hits} for query, text in asked.items()
+                }
+                figures.append(ir_measures.calc_aggregate([ir_measures.nDCG @ 10], own, run)[ir_measures.nDCG @ 10])
+        print(f"| {language} | {' | '.join(f'{value:.3f}' for value in figures)} |", flush=True)
+
+
 def main() -> None:
-    """Print one row of a Markdown table per analyzer."""
+    """Print one row of a Markdown table per analyzer, or per language."""
     folder, *names = sys.argv[1:]
+    if names[:1] == ["--model"]:
+        model_by_language(Path(folder), names[1:])
+        return
     for i, name in enumerate(names or SHOWN):
         figures = ndcg_by_language(Path(folder), name)
         if i == 0:
