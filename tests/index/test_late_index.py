@@ -285,6 +285,22 @@ def test_a_projection_is_fitted_stored_and_applied(tmp_path):
             again.search(arrays[0][:, :24], 1)
 
 
+def test_pooling_is_that_of_sentence_transformers(tmp_path):
+    torch = pytest.importorskip("torch", reason="token pooling is sentence-transformers'")
+    from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling
+
+    arrays = documents(60)
+    expected = HierarchicalTokenPooling(pool_factor=2).pool([torch.from_numpy(a) for a in arrays if len(a)])
+    with MultiVectorIndex.build(tmp_path / "ix", arrays, pool_factor=2) as index:
+        stored = index._snapshot.vectors("tokens", np.flatnonzero([len(a) for a in arrays]))
+        for i, array in enumerate(expected):
+            assert len(stored[i]) == len(array)
+        values = stored.tokens * stored.scales[:, None]
+        np.testing.assert_allclose(values, torch.cat(expected).numpy(), atol=5e-3)
+    with pytest.raises(UsageError, match=r"pool_factor: got 0\.5"):
+        MultiVectorIndex.build(tmp_path / "other", arrays, pool_factor=0.5)
+
+
 def test_wrong_input_is_refused(tmp_path):
     build = MultiVectorIndex.build
     with pytest.raises(UsageError, match="no documents"):

@@ -21,6 +21,7 @@ from latewood.index.disk import disk_errors, flush_folder
 from latewood.index.late import LateIndex
 from latewood.index.late_build import MEMORY_BUDGET, Plan, build_lists, finish, settings_of
 from latewood.index.live import CATALOGUE, Index
+from latewood.index.pooling import pooled
 from latewood.index.snapshot import IndexSnapshot, Space
 from latewood.types import Candidates, FloatArray, MultiVectors
 
@@ -116,6 +117,7 @@ class MultiVectorIndex:
         *,
         ids: Iterable[str] | None = None,
         dim: int | None = None,
+        pool_factor: float | None = None,
         target_overlap: float = 0.99,
         queries: Arrays | None = None,
         centroids: int | None = None,
@@ -133,6 +135,7 @@ class MultiVectorIndex:
             ids: one per document, distinct; None for "0", "1", …
             dim: store this many dimensions instead of D: vectors are projected on the main directions of the first
                 documents and scaled to length 1. Fitted here, stored, applied to queries. For wide models.
+            pool_factor: keep about 1 / pool_factor of each document's vectors (`latewood.index.pooling`); None for all.
             target_overlap: mean overlap@10 with exhaustive scoring that the depths are tuned for, below 1.
             queries: [Q, D] each, to tune on; None for pseudo-queries, runs of the documents' own vectors.
             centroids: K; None for about 8 times the root of the number of vectors.
@@ -147,6 +150,8 @@ class MultiVectorIndex:
             StorageError: the disk refused.
         """
         folder = Path(path)
+        if pool_factor is not None:
+            documents = pooled(documents, pool_factor)
         batches = _batches(documents, None if ids is None else iter(ids))
         first = next(batches, None)
         if first is None:
