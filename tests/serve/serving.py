@@ -93,10 +93,11 @@ def in_this_process(service):
     import uvicorn
 
     from latewood.serve import create_app
+    from latewood.serve.app import _bound
 
     config = uvicorn.Config(create_app(service), port=0, log_level="warning", lifespan="on", server_header=False)
     server = uvicorn.Server(config)
-    socket = config.bind_socket()
+    socket = _bound("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, args=([socket],), daemon=True)
     thread.start()
     deadline = time.monotonic() + 30

@@ -207,6 +207,19 @@ def test_metrics_and_the_slow_log(http, server):
     assert set(mine["stages"]) == {"encode", "dense:50", "late"}
 
 
+def test_small_answers_are_sent_at_once():
+    # Where asyncio doesn't know that a socket is TCP, an answer's body waits 40 ms behind its head.
+    import socket
+
+    from latewood.serve.app import _bound
+
+    with _bound("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP
+        listening.listen()
+        with pytest.raises(OSError, match="in use"):
+            _bound("127.0.0.1", listening.getsockname()[1])
+
+
 def test_health(http):
     assert http.get("/health").json()["status"] == "ok"
     assert http.get("/ready").json()["status"] == "ready"
