@@ -1,4 +1,4 @@
-"""Fewer vectors per document: those that say nearly the same become their mean. By sentence-transformers' own module."""
+"""Fewer vectors per document: those that say nearly the same become their mean, by sentence-transformers' own module."""
 
 from __future__ import annotations
 
