@@ -176,3 +176,12 @@ def test_a_collection_of_single_vectors(files, tmp_path):
             snapshot.vectors(np.arange(2))
     with Collection.open(tmp_path / "kb.lw", SingleVectors()) as again:
         assert again.search("larch", 1).hits[0].id == "larch"
+
+
+def test_a_plan_for_a_model_without_single_vectors_asks_for_their_d(latewood, files, tmp_path):
+    checkpoint = tiny.stanford(tmp_path / "colbert", doc_maxlen=48)
+    given = ["plan", "--jsonl", files / "corpus.jsonl", "--model", checkpoint, "--seconds", 1]
+    _, said = latewood(*given, code=2)
+    assert "gives no single vector for the first stage: say D of the model that will, --dense-dim" in said
+    planned = json.loads(latewood(*given, "--dense-dim", 32, "--json")[0])
+    assert planned["schema"] == 1

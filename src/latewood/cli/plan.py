@@ -70,6 +70,8 @@ def command(
     with remarks_from_warnings():
         sample = Sample.of(chain.from_iterable(read_jsonl(path) for path in jsonl)) if jsonl else None
         encoder = _encoder(model, needed=sample is not None)
+        if encoder is not None:
+            _check_kinds(encoder, dense_dim)
         workload = _workload(sample, (chunks or 0, tokens_per_chunk or 0), encoder, (dim, dense_dim), pages)
         remark(f"measuring on this machine, up to {seconds:.0f} s")
         texts = sample.texts if sample is not None else _texts(workload)
@@ -99,6 +101,17 @@ def _check(
             raise UsageError(f"{name}: got {value}, expected 1 or more")
     if machine_price is not None and not (math.isfinite(machine_price) and machine_price >= 0):
         raise UsageError(f"--machine-price: got {machine_price}, expected what an hour costs, 0 or more")
+
+
+def _check_kinds(encoder: Encoder, dense_dim: int | None) -> None:
+    """Without token vectors there is nothing to plan; without single ones somebody must say what D is."""
+    name, spec = encoder.spec.name, encoder.spec
+    if not spec.dim:
+        raise UsageError(f"'{name}' gives no token vectors, which are what a plan is about: give another --model")
+    if not spec.dense_dim and dense_dim is None:
+        raise UsageError(
+            f"'{name}' gives no single vector for the first stage: say D of the model that will, --dense-dim"
+        )
 
 
 def _encoder(model: str, *, needed: bool) -> Encoder | None:
