@@ -93,7 +93,8 @@ def test_what_matched_is_shaded_and_leads_to_its_word(browser, server):
         first.locator("summary").click()
         assert first.locator("tbody tr").count() == len(page.locator(".word").all()) + 2  # [CLS] and [SEP]
         page.go_back()
-        page.wait_for_function("document.getElementById('answer').innerText.includes('65 passages')")
+        page.wait_for_selector("#answer .welcome")
+        assert "65 passages" in page.inner_text("#answer")
         assert page.input_value("#q") == ""
         assert page.said == []
 
@@ -142,7 +143,8 @@ def test_a_choice_of_metadata(browser, server):
     with opened(browser, server, "/?collection=kb&q=wood") as page:
         with page.expect_response(lambda response: "w.kind=ship" in response.url):
             page.select_option("select[name='w.kind']", "ship")
-        page.wait_for_function("document.querySelectorAll('.hit').length === 2")
+        page.wait_for_selector(".hit[data-id=oak]", state="detached")
+        page.wait_for_selector(".hit")
         assert {hit.get_attribute("data-id") for hit in page.locator(".hit").all()} == {"mast", "keel"}
         assert page.input_value("select[name='w.kind']") == "ship"
 
