@@ -69,7 +69,8 @@ def test_build_and_certify_print_the_json_that_is_documented(folder, capsys):
     ]  # fmt: skip
     assert (printed["passages"], printed["tuned_on"], printed["queries"]) == (150, 20, "pseudo")
     questions = folder.parent / "questions.jsonl"
-    questions.write_text("".join(json.dumps({"_id": tree, "text": f"how tall is the {tree}?"}) + "\n" for tree in TREES))
+    asked = [{"_id": tree, "text": f"how tall is the {tree}?"} for tree in TREES]
+    questions.write_text("".join(json.dumps(question) + "\n" for question in asked))
     code, out, _ = run(f"certify {folder} -q {questions} --samples 10 --json", capsys)
     printed = json.loads(out)
     assert code == 0

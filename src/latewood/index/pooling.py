@@ -1,4 +1,4 @@
-"""Fewer vectors per document: those that say nearly the same become their mean, by sentence-transformers' own module."""
+"""Fewer vectors a document: those that say nearly the same become their mean, by sentence-transformers' own module."""
 
 from __future__ import annotations
 
