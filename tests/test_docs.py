@@ -12,6 +12,7 @@ import latewood
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+INDEX = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL))
@@ -23,6 +24,14 @@ def test_the_examples_of_the_readme_run(block, tmp_path, monkeypatch, minilm):
         assert names["ids"][0] == 7
     if "hit" in names:
         assert names["hit"].passage is not None
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", INDEX, flags=re.DOTALL))
+def test_the_examples_of_the_index_run(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(block, names)
+    assert names["ids"][0] == "7"
 
 
 def commands_on(page):
