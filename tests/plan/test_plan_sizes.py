@@ -11,8 +11,6 @@ from latewood.collection import BATCH
 from latewood.errors import UsageError
 from latewood.evaluate.plan_sample import stated
 from latewood.evaluate.plan_sizes import SEGMENT_CHUNKS, sizes
-from latewood.evaluate.plan_speeds import DIRECT_SEGMENTS
-from latewood.index import snapshot
 from latewood.stores.embedded import EmbeddedStore
 from latewood.types import EncodedPassages, EncoderSpec
 
@@ -81,7 +79,6 @@ def test_stated_counts_become_windows():
 
 def test_what_the_planner_says_of_the_collection_is_what_it_does():
     assert SEGMENT_CHUNKS == BATCH
-    assert DIRECT_SEGMENTS == snapshot._DIRECT
 
 
 @pytest.fixture(scope="module")

@@ -25,16 +25,13 @@ from latewood.evaluate.plan_sizes import OPTIONS, SEGMENT_CHUNKS, Option, Worklo
 from latewood.protocols import Encoder
 from latewood.types import FloatArray, IntArray, MultiVectors
 
-__all__ = ["DEPTHS", "DIRECT_SEGMENTS", "MAIN_DEPTH", "Speeds", "Times", "measure_speeds"]
+__all__ = ["DEPTHS", "MAIN_DEPTH", "Speeds", "Times", "measure_speeds"]
 
 DEPTHS = (20, 50, 100, 200, 500)
 """Candidates to rerank."""
 
 MAIN_DEPTH = 50
 """The depth that options are compared at."""
-
-DIRECT_SEGMENTS = 8
-"""From so many changes of segment on, a collection copies candidates together instead of scoring where they lie."""
 
 _CAP = 128 << 20
 """Bytes of vectors that are laid out for a measurement: several times a processor's cache."""
@@ -214,17 +211,12 @@ class _Bench:
         return (perf_counter() - started) * self.scan_scale
 
     def _reranked(self, query: FloatArray, documents: MultiVectors, depth: int) -> float:
-        """Seconds to score so many candidates as a collection does: where they lie, or copied together from many."""
+        """Seconds to score so many candidates as a collection does: where they lie, in one call of the kernel."""
         if query.shape[1] != documents.dim:
             query = self._random(len(query), documents.dim)
         rows = self._candidates(documents, depth)
         started = perf_counter()
-        owner = rows * -(-self._workload.chunks // SEGMENT_CHUNKS) // len(documents)
-        if int(np.count_nonzero(np.diff(owner))) >= DIRECT_SEGMENTS:
-            maxsim.scores(query, _copied(documents, rows))
-        else:
-            for number in np.unique(owner):
-                maxsim.scores(query, documents, rows[owner == number])
+        maxsim.scores(query, documents, rows)
         return perf_counter() - started
 
     def _candidates(self, documents: MultiVectors, depth: int) -> IntArray:
@@ -241,18 +233,6 @@ def _segments(vectors: FloatArray, chunks: int) -> list[MultiVectors]:
         own = offsets[start : start + SEGMENT_CHUNKS + 1]
         found.append(MultiVectors(vectors[own[0] : own[-1]], own - own[0]))
     return found
-
-
-def _copied(documents: MultiVectors, rows: IntArray) -> MultiVectors:
-    offsets = np.zeros(len(rows) + 1, np.int64)
-    parts = [slice(documents.offsets[row], documents.offsets[row + 1]) for row in rows.tolist()]
-    np.cumsum([part.stop - part.start for part in parts], out=offsets[1:])
-    scales = documents.scales
-    return MultiVectors(
-        np.concatenate([documents.tokens[part] for part in parts]),
-        offsets,
-        None if scales is None else np.concatenate([scales[part] for part in parts]),
-    )
 
 
 @contextmanager
