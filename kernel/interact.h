@@ -35,6 +35,21 @@ inline std::int32_t sum_of(const TableBytes& v) {
 }
 #endif
 
+#if !defined(LATEWOOD_CUT_TO_BYTES)
+// Of 32 values: times gain, plus shift, cut to 0 .. 255 and towards zero. For each instruction set in its own words, and
+// here in a form that compilers turn into vectors.
+inline void cut_to_bytes(const float* values, const float* gains, const float* shifts, std::uint8_t* out) {
+    std::int32_t whole[kTableBytes];
+    for (int i = 0; i < kTableBytes; ++i) {
+        float value = values[i] * gains[i] + shifts[i];
+        value = value > 0.0f ? value : 0.0f;
+        value = value < 255.0f ? value : 255.0f;
+        whole[i] = static_cast<std::int32_t>(value);
+    }
+    for (int i = 0; i < kTableBytes; ++i) out[i] = static_cast<std::uint8_t>(whole[i]);
+}
+#endif
+
 void interact(const std::uint8_t* table, std::int64_t width, const std::uint16_t* numbers, const std::int64_t* offsets,
               const std::int32_t* rows, std::int64_t count, std::int32_t* scores) {
     constexpr std::int64_t kAhead = 8;  // documents: their lists are short and lie anywhere

@@ -36,18 +36,6 @@ inline std::int64_t slots_of(std::int64_t count) {
     return slots;
 }
 
-// Of kTableBytes values, in a form that compilers turn into vectors.
-inline void cut_to_bytes(const float* values, const float* gains, const float* shifts, std::uint8_t* out) {
-    std::int32_t whole[kTableBytes];
-    for (int i = 0; i < kTableBytes; ++i) {
-        float value = values[i] * gains[i] + shifts[i];
-        value = value > 0.0f ? value : 0.0f;
-        value = value < 255.0f ? value : 255.0f;
-        whole[i] = static_cast<std::int32_t>(value);
-    }
-    for (int i = 0; i < kTableBytes; ++i) out[i] = static_cast<std::uint8_t>(whole[i]);
-}
-
 inline std::int64_t table_width_of(std::int64_t count) { return round_up(slots_of(count), kTableBytes); }
 
 // How documents of a format reach the tiles.

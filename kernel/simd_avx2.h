@@ -180,6 +180,27 @@ inline std::uint16_t largest_sum(const std::uint16_t* best) {
     return static_cast<std::uint16_t>(~_mm_extract_epi16(least, 0));
 }
 
+// ---- interact.h ----
+
+#define LATEWOOD_CUT_TO_BYTES
+
+inline __m256i eight_integers(const float* values, const float* gains, const float* shifts) {
+    const __m256 scaled = _mm256_mul_ps(_mm256_loadu_ps(values), _mm256_loadu_ps(gains));
+    const __m256 value = _mm256_max_ps(_mm256_add_ps(scaled, _mm256_loadu_ps(shifts)), _mm256_setzero_ps());
+    return _mm256_cvttps_epi32(_mm256_min_ps(value, _mm256_set1_ps(255.0f)));
+}
+
+inline void cut_to_bytes(const float* values, const float* gains, const float* shifts, std::uint8_t* out) {
+    const __m256i a = _mm256_packs_epi32(eight_integers(values, gains, shifts),
+                                         eight_integers(values + 8, gains + 8, shifts + 8));
+    const __m256i b = _mm256_packs_epi32(eight_integers(values + 16, gains + 16, shifts + 16),
+                                         eight_integers(values + 24, gains + 24, shifts + 24));
+    // Packing works on halves of a register: fours of values come out as 0 2 4 6 1 3 5 7.
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out),
+                        _mm256_permutevar8x32_epi32(_mm256_packus_epi16(a, b), order));
+}
+
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 }  // namespace

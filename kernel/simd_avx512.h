@@ -149,6 +149,21 @@ inline std::uint16_t largest_sum(const std::uint16_t* best) {
     return static_cast<std::uint16_t>(~_mm_extract_epi16(least, 0));
 }
 
+// ---- interact.h ----
+
+#define LATEWOOD_CUT_TO_BYTES
+
+inline __m128i sixteen_bytes(const float* values, const float* gains, const float* shifts) {
+    const __m512 scaled = _mm512_mul_ps(_mm512_loadu_ps(values), _mm512_loadu_ps(gains));
+    const __m512 value = _mm512_max_ps(_mm512_add_ps(scaled, _mm512_loadu_ps(shifts)), _mm512_setzero_ps());
+    return _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(_mm512_min_ps(value, _mm512_set1_ps(255.0f))));
+}
+
+inline void cut_to_bytes(const float* values, const float* gains, const float* shifts, std::uint8_t* out) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), sixteen_bytes(values, gains, shifts));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 16), sixteen_bytes(values + 16, gains + 16, shifts + 16));
+}
+
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 }  // namespace
