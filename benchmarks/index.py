@@ -191,7 +191,7 @@ def timed(search: Callable[[Floats], list[int]], queries: list[Floats]) -> tuple
     return rankings, ms
 
 
-def ours(vectors: Vectors, folder: Path, threads: int) -> list[dict[str, Any]]:
+def ours(vectors: Vectors, folder: Path, threads: int, centroids: int | None) -> list[dict[str, Any]]:
     """The index and the exhaustive kernel; the exhaustive one's rankings are everybody's measure."""
     steps: dict[str, float] = {}
     started = last = time.perf_counter()
@@ -202,7 +202,9 @@ def ours(vectors: Vectors, folder: Path, threads: int) -> list[dict[str, Any]]:
         steps[step], last = steps.get(step, 0.0) + now - last, now
 
     with Memory() as memory:
-        built = MultiVectorIndex.build(folder / "latewood", iter(vectors), threads=threads, progress=note)
+        built = MultiVectorIndex.build(
+            folder / "latewood", iter(vectors), centroids=centroids, threads=threads, progress=note
+        )
     with built as index:
         seconds = time.perf_counter() - started
         stats = index.stats()
@@ -311,7 +313,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     rivals = dict(pair.split("=", 1) for pair in options.rival)
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
         folder = Path(scratch)
-        rows = ours(vectors, folder, options.threads)
+        rows = ours(vectors, folder, options.threads, options.centroids)
         for entry in rows:
             show(entry, a_ms)
         if rivals:
@@ -356,6 +358,7 @@ def main() -> None:
     two.add_argument("--windows", default="", help="SIZE:STRIDE instead of the documents")
     two.add_argument("--queries", type=int, default=200)
     two.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of the build")
+    two.add_argument("--centroids", type=int, default=None)
     two.add_argument("--rival", action="append", default=[], metavar="NAME=PYTHON")
     two.add_argument("--scratch", type=Path, default=None, help="where indexes are built")
     two.add_argument("--save", action="store_true", help="append to benchmarks/results/index.json")
