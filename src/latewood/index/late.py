@@ -112,8 +112,8 @@ def _crc(content: Mapping[str, Any]) -> int:
 class LateIndex:
     """An index that was built, over the rows of one commit.
 
-    Its steps follow sota: centroids that name documents (PLAID, WARP), centroid interaction (PLAID), signs with an
-    integer query (as RaBitQ's estimate without its correction), exact scores (docs/index.md tells why each is there).
+    Its steps: centroids that name documents (PLAID, WARP), centroid interaction (PLAID), signs with an integer query
+    (RaBitQ's estimate without its correction), exact scores. docs/index.md tells why each is there.
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
