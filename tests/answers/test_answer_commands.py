@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -282,7 +283,11 @@ def test_an_interrupted_run_loses_nothing(server, files):
     server.script = [Say(wait=0.02) for _ in range(500)]
     command = [sys.executable, "-m", "latewood", "judge", "answers.jsonl", "--judge", "scripted", "--json"]
     environment = {**os.environ, "LATEWOOD_HTTP_CONCURRENCY": "2"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    # Started in the background, a shell's children don't hear Ctrl-C; this one shall.
+    hear = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, preexec_fn=hear
+    )
     while len(server.asked) < 20 and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)

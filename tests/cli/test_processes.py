@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import venv
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,9 @@ def test_ctrl_c_leaves_the_collection_as_it_was_before_the_running_batch(tmp_pat
     corpus.write_text("\n".join(lines), encoding="utf-8")
     kb = tmp_path / "kb.lw"
     command = [*LATEWOOD, "index", "--jsonl", str(corpus), "-c", str(kb)]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Started in the background, a shell's children don't hear Ctrl-C; this one shall.
+    hear = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear)
     deadline = time.monotonic() + 300
     while not list(kb.glob("segments/*.seg")) and running.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
