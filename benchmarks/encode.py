@@ -15,7 +15,6 @@ machine. Wall times are of a machine that does nothing else, or they are not wor
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import platform
@@ -28,21 +27,10 @@ from typing import Any
 
 import numpy as np
 
+from peak import limits
+
 HERE = Path(__file__).resolve().parent
 SLICE = 256
-
-
-def peak_library() -> Any:
-    """peak.cpp as a library, compiled for this machine."""
-    folder = HERE / ".cache"
-    folder.mkdir(exist_ok=True)
-    library = folder / f"peak-{platform.machine()}.so"
-    command = [os.environ.get("CXX", "c++"), "-O2", "-march=native", "-shared", "-fPIC", str(HERE / "peak.cpp")]
-    subprocess.run([*command, "-o", str(library)], check=True)
-    loaded = ctypes.CDLL(str(library))
-    loaded.fma_peak.restype = ctypes.c_double
-    loaded.fma_peak.argtypes = [ctypes.c_int64]
-    return loaded
 
 
 def peak(library: Any, threads: int) -> float:
@@ -77,7 +65,7 @@ def measure(model_name: str, texts: list[str], threads: int) -> dict[str, Any]:
 
     folder = bundled.folder() if model_name == bundled.NAME else model_name
     plain = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
-    library = peak_library()
+    library = limits()
     slices = [texts[at : at + SLICE] for at in range(0, len(texts), SLICE)]
     ours.encode_passages(texts[:16]), plain.encode(texts[:16])
     spent: dict[str, list[float]] = {"ours": [], "plain": []}

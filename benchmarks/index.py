@@ -35,11 +35,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kernel import limits
 from latewood import maxsim
 from latewood.evaluate import read_qrels
 from latewood.index import Depths, Estimate, MultiVectorIndex, overlap
 from latewood.types import MultiVectors
+from peak import limits
 
 HERE = Path(__file__).resolve().parent
 RIVALS = ("fast_plaid", "xtr_warp", "qdrant_edge", "lancedb")

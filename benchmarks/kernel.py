@@ -18,7 +18,6 @@ numkong torch, in an environment of their own.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import platform
@@ -35,6 +34,8 @@ from typing import Any
 # the next contestant wants.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+from peak import limits
 
 HERE = Path(__file__).resolve().parent
 FORMATS = {"float32": 4.0, "float16": 2.0, "int8": 1.0, "bits": 1 / 8, "hamming": 1 / 8}  # bytes per dimension
@@ -75,19 +76,6 @@ def shapes(quick: bool) -> list[Shape]:
         *(Shape(Q, D, 180, where) for where in ("cache", "memory") for Q, D in grid),
         *(Shape(Q, 128, 1030, "memory") for Q in (19, 32)),
     ]
-
-
-def limits() -> Any:
-    """peak.cpp as a library, compiled for this machine."""
-    folder = HERE / ".cache"
-    folder.mkdir(exist_ok=True)
-    library = folder / f"peak-{platform.machine()}.so"
-    command = [os.environ.get("CXX", "c++"), "-O2", "-march=native", "-shared", "-fPIC", str(HERE / "peak.cpp")]
-    subprocess.run([*command, "-o", str(library)], check=True)
-    loaded = ctypes.CDLL(str(library))
-    loaded.fma_peak.restype = ctypes.c_double
-    loaded.fma_peak.argtypes = [ctypes.c_int64]
-    return loaded
 
 
 def repeated(block: Any, rows: int) -> Any:
