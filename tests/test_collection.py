@@ -22,6 +22,9 @@ TEXTS = {
     "long": "Forest\n" + " ".join(f"Path number {i} leads past the mill and over the brook." for i in range(60)),
 }
 PASSAGES = [Passage(id, text, metadata={"n": i}) for i, (id, text) in enumerate(TEXTS.items())]
+# An encoder's last bits can differ between two calls, and then a value that stands between two int8 steps is rounded to
+# the other one: 2e-4 of a score.
+TOLERANCE = {"dense": 1e-5, "late": 1e-3}
 QUESTION = "which part of a growth ring is denser?"
 
 
@@ -58,7 +61,8 @@ def oracle(kb, minilm):
 def test_single_stages_rank_as_the_reference(kb, oracle, stage):
     ranking = kb.search(QUESTION, pipeline=stage)
     assert ids_of(ranking) == best_first(oracle[stage])
-    assert [hit.score for hit in ranking.hits] == pytest.approx(sorted(oracle[stage].values(), reverse=True), abs=1e-5)
+    scores = sorted(oracle[stage].values(), reverse=True)
+    assert [hit.score for hit in ranking.hits] == pytest.approx(scores, abs=TOLERANCE[stage])
     assert [hit.rank for hit in ranking.hits] == [1, 2, 3, 4, 5, 6]
     assert ranking.exact
     assert ranking.hits[0].id == "rings"
@@ -71,7 +75,8 @@ def test_reranking_takes_the_pool_of_the_stage_before(kb, oracle, stage):
     wanted = best_first({id: oracle[stage][id] for id in pool})[:2]
     assert ids_of(ranking) == wanted
     assert list(ranking.pool) == pool
-    assert [hit.score for hit in ranking.hits] == pytest.approx([oracle[stage][id] for id in wanted], abs=1e-5)
+    scores = [oracle[stage][id] for id in wanted]
+    assert [hit.score for hit in ranking.hits] == pytest.approx(scores, abs=TOLERANCE.get(stage, 1e-5))
     assert [timing.candidates for timing in ranking.timings] == [0, 4, 2]
 
 
