@@ -22,6 +22,7 @@ LEVELS = {
     "_reference": 3,
     "maxsim": 4,
     "endpoints": 4,
+    "pages": 4,
     "ingest": 5,
     "encode": 5,
     "index": 5,
