@@ -9,7 +9,7 @@ for hit in kb.search("who wrote it?", k=5).hits:
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -17,28 +17,21 @@ from types import TracebackType
 from typing import Any
 
 from latewood import encode
-from latewood.binding import BoundPipeline
 from latewood.encode import Placement
-from latewood.errors import EncoderMismatch, PipelineError, StorageError, UsageError
-from latewood.evaluate import Comparison, Qrels, Queries, System, compare
+from latewood.errors import EncoderMismatch, StorageError, UsageError
 from latewood.index import LateIndex
-from latewood.pipeline import Pipeline, Stage, parse
-from latewood.protocols import Encoder, PairScorer
+from latewood.protocols import Encoder
+from latewood.searching import DEFAULT_PIPELINE, Progress, Searching, load_for
 from latewood.stores.embedded import EmbeddedStore
 from latewood.stores.encodings import current_names, folder_of
 from latewood.stores.reuse import KnownVectors, encode_unknown
 from latewood.stores.snapshot import EmbeddedSnapshot
-from latewood.types import EncodedQuery, EncoderSpec, Passage, Ranking
+from latewood.types import EncoderSpec, Passage
 
-__all__ = ["BATCH", "DEFAULT_PIPELINE", "AddReport", "Collection", "differences", "load_for"]
+__all__ = ["BATCH", "DEFAULT_PIPELINE", "AddReport", "Collection", "Progress", "differences", "load_for"]
 
 BATCH = 1024
 """Passages that are encoded and committed together: what an interruption can cost."""
-
-DEFAULT_PIPELINE = "dense:50 >> late"
-"""The stage that wins the recall back, over what a team has today."""
-
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +53,7 @@ class AddReport:
         return AddReport(**{key: mine[key] + theirs[key] for key in mine})
 
 
-class Collection:
+class Collection(Searching):
     """One folder on disk. Any number of processes may read it while one writes.
 
     Reading sees one generation until `refresh()`. The first `add` or `delete` takes the write lock, `close()` gives
@@ -75,11 +68,10 @@ class Collection:
         placement: Placement | None = None,
     ) -> None:
         """Use `create` or `open`."""
+        super().__init__(str(path), placement)
         self.path = path
         self._store = store
         self._encoder = encoder
-        self._placement = placement or Placement()
-        self._scorers: dict[Stage, PairScorer] = {}
         self._any_encoding = False
         self._snapshot = store.snapshot()
 
@@ -280,88 +272,6 @@ class Collection:
         self._snapshot = self._store.snapshot()
         return self._snapshot.generation
 
-    def search(
-        self, query: str, k: int | None = None, pipeline: str | Pipeline | None = None, *, explain: bool = False
-    ) -> Ranking:
-        """The best passages for a question, with their texts.
-
-        Args:
-            query: the question.
-            k: how many; None for the pipeline's own number.
-            pipeline: see `latewood.pipeline`; None for `default_pipeline`.
-            explain: mark in each hit what matched; the pipeline must end in `late`.
-        """
-        return self.bind(pipeline or self.default_pipeline).rank(query, k, texts=True, explain=explain)
-
-    @property
-    def default_pipeline(self) -> str:
-        """`DEFAULT_PIPELINE`, or as much of it as the encoder's vectors allow."""
-        if self.spec.dim and self.spec.dense_dim:
-            return DEFAULT_PIPELINE
-        return "late" if self.spec.dim else "dense"
-
-    def bind(self, pipeline: str | Pipeline) -> BoundPipeline:
-        """The pipeline on this generation; its `rank(query, k)` gives ids and scores without reading texts.
-
-        Raises:
-            PipelineError: it can't be read, or it needs vectors that this collection doesn't have.
-        """
-        value = parse(pipeline) if isinstance(pipeline, str) else pipeline
-        for stage, dim, vectors in ("late", self.spec.dim, "token"), ("dense", self.spec.dense_dim, "single"):
-            if stage in value.needs and not dim:
-                raise PipelineError(
-                    f"'{value}': {self.path} has no {vectors} vectors, since '{self.spec.name}' gives none: "
-                    f"leave {stage} out, or index with another model"
-                )
-        return BoundPipeline(value, self._snapshot, lambda: self.encoder, self._scorer)
-
-    def _scorer(self, stage: Stage) -> PairScorer:
-        key = replace(stage, k=None)
-        if key not in self._scorers:
-            self._scorers[key] = load_for(stage, self._placement)
-        return self._scorers[key]
-
-    def compare(
-        self,
-        pipelines: Sequence[str],
-        queries: Queries,
-        qrels: Qrels,
-        *,
-        group: str = "auto",
-        progress: Progress | None = None,
-    ) -> Comparison:
-        """Judge pipelines on labelled questions; the first is the baseline (see `latewood.evaluate.compare`)."""
-        return compare(self.systems(pipelines), queries, qrels, None, group=group, progress=progress)
-
-    def systems(self, pipelines: Sequence[str], name: str = "") -> list[System]:
-        """Pipelines as `latewood.evaluate.compare` takes them, beside those of other collections, or runs.
-
-        Args:
-            pipelines: their texts, which become their names.
-            name: what tells this collection from others: "dense:50 @ name".
-        """
-        memo: dict[str, tuple[EncodedQuery, float]] = {}  # a query is encoded once for all pipelines
-        corpus = self.sources()
-        return [self._system(replace(self.bind(text), memo=memo), text, name, corpus) for text in pipelines]
-
-    def _system(self, bound: BoundPipeline, text: str, name: str, corpus: Mapping[str, str]) -> System:
-        return System(
-            f"{text} @ {name}" if name else text,
-            bound,
-            pool=bound.pipeline.depths()[-2] if len(bound.pipeline.steps) > 1 else 0,
-            corpus=corpus,
-            explain=lambda query, k: bound.rank(query, k, texts=True, explain=bound.ends_in_late),
-        )
-
-    def get(self, ids: Sequence[str]) -> list[Passage]:
-        """Passages by id, in this order; an id that isn't there is an InputError that names it."""
-        return self._snapshot.passages(self._snapshot.rows(ids))
-
-    def sources(self) -> dict[str, str]:
-        """Passage id → id of the document that it comes from, of all passages."""
-        rows = self._snapshot.live_rows
-        return dict(zip(self._snapshot.ids(rows), self._snapshot.source_ids(rows), strict=True))
-
     def stats(self) -> Mapping[str, Any]:
         """Counts, bytes, generation and encoder, as documented in docs/json.md."""
         return {"path": str(self.path), **self._store.stats()}
@@ -429,14 +339,6 @@ def differences(one: EncoderSpec, other: EncoderSpec) -> list[str]:
     """In what two encoders differ; the name by which each was found, and versions of libraries, don't count."""
     mine, theirs = asdict(one), asdict(other)
     return [key for key in mine if key not in ("name", "libraries") and mine[key] != theirs[key]]
-
-
-def load_for(stage: Stage, placement: Placement | None = None) -> PairScorer:
-    """What a `cross` stage scores with, in float32: scores must not depend on what a collection was encoded in."""
-    model, url, dialect = (str(stage.option(name) or "") for name in ("model", "url", "dialect"))
-    return encode.load_scorer(
-        model, url=url, dialect=dialect, placement=replace(placement or Placement(), dtype="float32")
-    )
 
 
 def _batches(passages: Iterable[Passage]) -> Iterator[list[Passage]]:

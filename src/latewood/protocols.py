@@ -88,6 +88,11 @@ class Snapshot(Protocol):
         """The number of commits that it has seen."""
         ...
 
+    @property
+    def live_rows(self) -> IntArray:
+        """[N] int64, the rows of all its passages, rising."""
+        ...
+
     def dense(self, vector: FloatArray, k: int, rows: IntArray | None = None) -> Candidates:
         """Best k passages by inner product with `vector` [D]; a passage's best window counts."""
         ...

@@ -1,0 +1,137 @@
+"""What can be asked of a collection, wherever it lives: search, pipelines bound to it, comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from latewood import encode
+from latewood.binding import BoundPipeline
+from latewood.encode import Placement
+from latewood.errors import PipelineError
+from latewood.evaluate import Comparison, Qrels, Queries, System, compare
+from latewood.pipeline import Pipeline, Stage, parse
+from latewood.protocols import Encoder, PairScorer, Snapshot
+from latewood.types import EncodedQuery, EncoderSpec, Passage, Ranking
+
+__all__ = ["DEFAULT_PIPELINE", "Progress", "Searching", "load_for"]
+
+DEFAULT_PIPELINE = "dense:50 >> late"
+"""The stage that wins the recall back, over what a team has today."""
+
+Progress = Callable[[int], None]
+
+
+class Searching:
+    """The reading half of a collection. Who inherits it says where its passages are: name, snapshot, spec, encoder."""
+
+    def __init__(self, home: str, placement: Placement | None = None) -> None:
+        """`home` is what messages call the collection: its folder, or its address."""
+        self.home = home
+        self._placement = placement or Placement()
+        self._scorers: dict[Stage, PairScorer] = {}
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What it searches."""
+        raise NotImplementedError
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """The encoder that made the stored vectors."""
+        raise NotImplementedError
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder, loaded at first use."""
+        raise NotImplementedError
+
+    def search(
+        self, query: str, k: int | None = None, pipeline: str | Pipeline | None = None, *, explain: bool = False
+    ) -> Ranking:
+        """The best passages for a question, with their texts.
+
+        Args:
+            query: the question.
+            k: how many; None for the pipeline's own number.
+            pipeline: see `latewood.pipeline`; None for `default_pipeline`.
+            explain: mark in each hit what matched; the pipeline must end in `late`.
+        """
+        return self.bind(pipeline or self.default_pipeline).rank(query, k, texts=True, explain=explain)
+
+    @property
+    def default_pipeline(self) -> str:
+        """`DEFAULT_PIPELINE`, or as much of it as the encoder's vectors allow."""
+        if self.spec.dim and self.spec.dense_dim:
+            return DEFAULT_PIPELINE
+        return "late" if self.spec.dim else "dense"
+
+    def bind(self, pipeline: str | Pipeline) -> BoundPipeline:
+        """The pipeline on this generation; its `rank(query, k)` gives ids and scores without reading texts.
+
+        Raises:
+            PipelineError: it can't be read, or it needs vectors that this collection doesn't have.
+        """
+        value = parse(pipeline) if isinstance(pipeline, str) else pipeline
+        for stage, dim, vectors in ("late", self.spec.dim, "token"), ("dense", self.spec.dense_dim, "single"):
+            if stage in value.needs and not dim:
+                raise PipelineError(
+                    f"'{value}': {self.home} has no {vectors} vectors, since '{self.spec.name}' gives none: "
+                    f"leave {stage} out, or index with another model"
+                )
+        return BoundPipeline(value, self.snapshot, lambda: self.encoder, self._scorer)
+
+    def _scorer(self, stage: Stage) -> PairScorer:
+        key = replace(stage, k=None)
+        if key not in self._scorers:
+            self._scorers[key] = load_for(stage, self._placement)
+        return self._scorers[key]
+
+    def compare(
+        self,
+        pipelines: Sequence[str],
+        queries: Queries,
+        qrels: Qrels,
+        *,
+        group: str = "auto",
+        progress: Progress | None = None,
+    ) -> Comparison:
+        """Judge pipelines on labelled questions; the first is the baseline (see `latewood.evaluate.compare`)."""
+        return compare(self.systems(pipelines), queries, qrels, None, group=group, progress=progress)
+
+    def systems(self, pipelines: Sequence[str], name: str = "") -> list[System]:
+        """Pipelines as `latewood.evaluate.compare` takes them, beside those of other collections, or runs.
+
+        Args:
+            pipelines: their texts, which become their names.
+            name: what tells this collection from others: "dense:50 @ name".
+        """
+        memo: dict[str, tuple[EncodedQuery, float]] = {}  # a query is encoded once for all pipelines
+        corpus = self.sources()
+        return [self._system(replace(self.bind(text), memo=memo), text, name, corpus) for text in pipelines]
+
+    def _system(self, bound: BoundPipeline, text: str, name: str, corpus: Mapping[str, str]) -> System:
+        return System(
+            f"{text} @ {name}" if name else text,
+            bound,
+            pool=bound.pipeline.depths()[-2] if len(bound.pipeline.steps) > 1 else 0,
+            corpus=corpus,
+            explain=lambda query, k: bound.rank(query, k, texts=True, explain=bound.ends_in_late),
+        )
+
+    def get(self, ids: Sequence[str]) -> list[Passage]:
+        """Passages by id, in this order; an id that isn't there is an InputError that names it."""
+        return self.snapshot.passages(self.snapshot.rows(ids))
+
+    def sources(self) -> dict[str, str]:
+        """Passage id → id of the document that it comes from, of all passages."""
+        rows = self.snapshot.live_rows
+        return dict(zip(self.snapshot.ids(rows), self.snapshot.source_ids(rows), strict=True))
+
+
+def load_for(stage: Stage, placement: Placement | None = None) -> PairScorer:
+    """What a `cross` stage scores with, in float32: scores must not depend on what a collection was encoded in."""
+    model, url, dialect = (str(stage.option(name) or "") for name in ("model", "url", "dialect"))
+    return encode.load_scorer(
+        model, url=url, dialect=dialect, placement=replace(placement or Placement(), dtype="float32")
+    )
