@@ -20,10 +20,12 @@ from latewood import encode
 from latewood.encode import Placement
 from latewood.errors import EncoderMismatch, StorageError, UsageError
 from latewood.index import LateIndex
-from latewood.protocols import Encoder
+from latewood.protocols import Encoder, Snapshot
 from latewood.searching import DEFAULT_PIPELINE, Progress, Searching, load_for
+from latewood.stores.conditions import Where
 from latewood.stores.embedded import EmbeddedStore
 from latewood.stores.encodings import current_names, folder_of
+from latewood.stores.filtered import filtered
 from latewood.stores.reuse import KnownVectors, encode_unknown
 from latewood.stores.snapshot import EmbeddedSnapshot
 from latewood.types import EncoderSpec, Passage
@@ -271,6 +273,15 @@ class Collection(Searching):
         """Move on to the newest committed generation; its number."""
         self._snapshot = self._store.snapshot()
         return self._snapshot.generation
+
+    def seen(self, where: Where | Sequence[Where] | None) -> Snapshot:
+        """The generation that this collection searches, with what of it meets conditions on metadata.
+
+        Raises:
+            UsageError: these are no conditions.
+            CorruptionError: a row that had to be read is not what was written.
+        """
+        return filtered(self._snapshot, where)
 
     def stats(self) -> Mapping[str, Any]:
         """Counts, bytes, generation and encoder, as documented in docs/json.md."""

@@ -8,10 +8,11 @@ from dataclasses import replace
 from latewood import encode
 from latewood.binding import BoundPipeline
 from latewood.encode import Placement
-from latewood.errors import PipelineError
+from latewood.errors import PipelineError, UsageError
 from latewood.evaluate import Comparison, Qrels, Queries, System, compare
 from latewood.pipeline import Pipeline, Stage, parse
 from latewood.protocols import Encoder, PairScorer, Snapshot
+from latewood.stores.conditions import Where
 from latewood.types import EncodedQuery, EncoderSpec, Passage, Ranking
 
 __all__ = ["DEFAULT_PIPELINE", "Progress", "Searching", "load_for"]
@@ -36,6 +37,16 @@ class Searching:
         """What it searches."""
         raise NotImplementedError
 
+    def seen(self, where: Where | Sequence[Where] | None) -> Snapshot:
+        """What it searches, with what of it meets conditions on metadata.
+
+        Raises:
+            UsageError: these are no conditions, or there are some and it takes none.
+        """
+        if where:
+            raise UsageError(f"{self.home}: conditions on metadata (where) are not taken here; leave them out")
+        return self.snapshot
+
     @property
     def spec(self) -> EncoderSpec:
         """The encoder that made the stored vectors."""
@@ -47,7 +58,13 @@ class Searching:
         raise NotImplementedError
 
     def search(
-        self, query: str, k: int | None = None, pipeline: str | Pipeline | None = None, *, explain: bool = False
+        self,
+        query: str,
+        k: int | None = None,
+        pipeline: str | Pipeline | None = None,
+        *,
+        explain: bool = False,
+        where: Where | None = None,
     ) -> Ranking:
         """The best passages for a question, with their texts.
 
@@ -56,8 +73,9 @@ class Searching:
             k: how many; None for the pipeline's own number.
             pipeline: see `latewood.pipeline`; None for `default_pipeline`.
             explain: mark in each hit what matched; the pipeline must end in `late`.
+            where: conditions that the passages' metadata must meet (docs/filters.md).
         """
-        return self.bind(pipeline or self.default_pipeline).rank(query, k, texts=True, explain=explain)
+        return self.bind(pipeline or self.default_pipeline, where).rank(query, k, texts=True, explain=explain)
 
     @property
     def default_pipeline(self) -> str:
@@ -66,11 +84,16 @@ class Searching:
             return DEFAULT_PIPELINE
         return "late" if self.spec.dim else "dense"
 
-    def bind(self, pipeline: str | Pipeline) -> BoundPipeline:
+    def bind(self, pipeline: str | Pipeline, where: Where | Sequence[Where] | None = None) -> BoundPipeline:
         """The pipeline on this generation; its `rank(query, k)` gives ids and scores without reading texts.
+
+        Args:
+            pipeline: as `search` takes it.
+            where: conditions, or several of them, that the passages' metadata must meet in every stage.
 
         Raises:
             PipelineError: it can't be read, or it needs vectors that this collection doesn't have.
+            UsageError: these are no conditions.
         """
         value = parse(pipeline) if isinstance(pipeline, str) else pipeline
         for stage, dim, vectors in ("late", self.spec.dim, "token"), ("dense", self.spec.dense_dim, "single"):
@@ -79,7 +102,7 @@ class Searching:
                     f"'{value}': {self.home} has no {vectors} vectors, since '{self.spec.name}' gives none: "
                     f"leave {stage} out, or index with another model"
                 )
-        return BoundPipeline(value, self.snapshot, lambda: self.encoder, self._scorer)
+        return BoundPipeline(value, self.seen(where), lambda: self.encoder, self._scorer)
 
     def _scorer(self, stage: Stage) -> PairScorer:
         key = replace(stage, k=None)
@@ -94,21 +117,23 @@ class Searching:
         qrels: Qrels,
         *,
         group: str = "auto",
+        where: Where | None = None,
         progress: Progress | None = None,
     ) -> Comparison:
         """Judge pipelines on labelled questions; the first is the baseline (see `latewood.evaluate.compare`)."""
-        return compare(self.systems(pipelines), queries, qrels, None, group=group, progress=progress)
+        return compare(self.systems(pipelines, where=where), queries, qrels, None, group=group, progress=progress)
 
-    def systems(self, pipelines: Sequence[str], name: str = "") -> list[System]:
+    def systems(self, pipelines: Sequence[str], name: str = "", where: Where | None = None) -> list[System]:
         """Pipelines as `latewood.evaluate.compare` takes them, beside those of other collections, or runs.
 
         Args:
             pipelines: their texts, which become their names.
             name: what tells this collection from others: "dense:50 @ name".
+            where: conditions that the passages' metadata must meet; others can't be found.
         """
         memo: dict[str, tuple[EncodedQuery, float]] = {}  # a query is encoded once for all pipelines
-        corpus = self.sources()
-        return [self._system(replace(self.bind(text), memo=memo), text, name, corpus) for text in pipelines]
+        corpus = self.sources(where)
+        return [self._system(replace(self.bind(text, where), memo=memo), text, name, corpus) for text in pipelines]
 
     def _system(self, bound: BoundPipeline, text: str, name: str, corpus: Mapping[str, str]) -> System:
         return System(
@@ -123,10 +148,10 @@ class Searching:
         """Passages by id, in this order; an id that isn't there is an InputError that names it."""
         return self.snapshot.passages(self.snapshot.rows(ids))
 
-    def sources(self) -> dict[str, str]:
-        """Passage id → id of the document that it comes from, of all passages."""
-        rows = self.snapshot.live_rows
-        return dict(zip(self.snapshot.ids(rows), self.snapshot.source_ids(rows), strict=True))
+    def sources(self, where: Where | None = None) -> dict[str, str]:
+        """Passage id → id of the document that it comes from, of all passages, or of those that meet conditions."""
+        seen = self.seen(where)
+        return dict(zip(seen.ids(seen.live_rows), seen.source_ids(seen.live_rows), strict=True))
 
 
 def load_for(stage: Stage, placement: Placement | None = None) -> PairScorer:

@@ -184,3 +184,30 @@ def test_wrong_usage_is_said_by_the_command_line(capsys):
     code, _, err = run("search", capsys)
     assert code == 2
     assert "COLLECTION" in err
+
+
+def test_where_shows_what_meets_it(kb, capsys):
+    def found(where, command="search"):
+        code, out, err = run(f"{command} {kb} 'timber of ships' --pipeline bm25 --json --where '{where}'", capsys)
+        return code, [hit["id"] for hit in json.loads(out)["hits"]] if out else err
+
+    assert found('{"year": {"lt": 1900}}') == (0, ["oak"])
+    assert found('{"year": 1806}') == (0, [])
+    code, said = found("year=1805")
+    assert code == 2
+    assert "not JSON" in said
+    code, said = found('{"year": {"near": 1805}}')
+    assert code == 2
+    assert "expected in" in said
+
+
+def test_compare_judges_what_the_conditions_leave(kb, capsys, tmp_path):
+    queries = write_lines(
+        tmp_path / "q.jsonl", [{"_id": "1", "text": "timber of ships"}, {"_id": "2", "text": "conifer needles"}]
+    )
+    qrels = tmp_path / "qrels.tsv"
+    qrels.write_text("query-id\tcorpus-id\tscore\n1\toak\t1\n2\tlarch\t1\n")
+    for where, expected in (("", 1.0), ("--where '{\"year\": 1805}'", 0.5)):
+        code, out, _ = run(f"compare {kb} -q {queries} -r {qrels} --pipeline bm25 -m R@5 --json {where}", capsys)
+        assert code == 0
+        assert json.loads(out)["pipelines"][0]["metrics"]["R@5"] == pytest.approx(expected), out

@@ -9,11 +9,12 @@ import typer
 
 from latewood.answers import Answer, Done, Token, stream_answer
 from latewood.cli.answer_options import LlmOption, LlmUrlOption
-from latewood.cli.options import CollectionArgument, JsonOption, ModelOption
+from latewood.cli.options import CollectionArgument, JsonOption, ModelOption, WhereOption
 from latewood.cli.output import console, emit_json, remark, remarks_from_warnings
 from latewood.cli.spending import MaxTokensOption
 from latewood.collection import Collection
 from latewood.endpoints import ChatModel, accounting, load_chat
+from latewood.stores.conditions import read_where
 from latewood.types import Passage, Ranking
 
 __all__ = ["command"]
@@ -30,14 +31,16 @@ def command(
     pipeline: Annotated[
         str | None, typer.Option("--pipeline", "-p", help="What finds them; the collection's own by default.")
     ] = None,
+    where: WhereOption = None,
     model: ModelOption = None,
     max_tokens: MaxTokensOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Answer a question from a collection, with numbered citations, by a chat model."""
+    conditions = None if where is None else read_where(where)
     chat = load_chat(llm, url=llm_url)
     with remarks_from_warnings(), accounting(max_tokens), Collection.open(collection, model) as kb:
-        ranking = kb.search(question, k, pipeline)
+        ranking = kb.search(question, k, pipeline, where=conditions)
         passages = [hit.passage for hit in ranking.hits if hit.passage is not None]
         answer = _write(question, passages, chat, quiet=as_json)
     if as_json:

@@ -39,7 +39,7 @@ from latewood.cli.compare_options import (
     RunsOption,
     SaveRunsOption,
 )
-from latewood.cli.options import JsonOption, ModelOption
+from latewood.cli.options import JsonOption, ModelOption, WhereOption
 from latewood.cli.output import console, print_json, progress_bar, remark, remarks_from_warnings
 from latewood.cli.spending import (
     MaxTokensOption,
@@ -68,6 +68,7 @@ from latewood.evaluate import (
 )
 from latewood.evaluate.report import Texts, load_jinja
 from latewood.ingest.jsonl import read_jsonl
+from latewood.stores.conditions import Where, read_where
 from latewood.types import Passage
 
 __all__ = ["command", "print_comparison"]
@@ -86,6 +87,7 @@ def command(
     group: GroupOption = "auto",
     html: HtmlOption = None,
     save_runs: SaveRunsOption = None,
+    where: WhereOption = None,
     model: ModelOption = None,
     faithfulness: FaithfulnessOption = False,
     llm: LlmOption = None,
@@ -105,12 +107,15 @@ def command(
     folders = [*([collection] if collection else []), *(others or [])]
     _check(folders, pipeline or [], run or [], html)
     documents = _documents(corpus) if corpus else None
+    conditions = None if where is None else read_where(where)
     models = (llm, llm_url, judge, judge_url)
     plan = plan_of(*models, k=answer_k, sample=answer_sample, references=references) if faithfulness else None
     terms = Terms(yes, max_tokens, price)
     with remarks_from_warnings(), ExitStack() as stack:
         opened = [stack.enter_context(Collection.open(folder, model)) for folder in folders]
-        systems = _baseline_first([*_pipelines(opened, pipeline or []), *_runs(run or [], documents)], baseline)
+        systems = _baseline_first(
+            [*_pipelines(opened, pipeline or [], conditions), *_runs(run or [], documents)], baseline
+        )
         questions, texts = list(select(asked, judged).queries.values()), _texts(opened, documents)
         with (
             _reranking(opened, pipeline or [], questions, terms) as account,
@@ -205,13 +210,13 @@ def _documents(path: Path) -> dict[str, Passage]:
     return documents
 
 
-def _pipelines(opened: Sequence[Collection], pipelines: Sequence[str]) -> list[System]:
+def _pipelines(opened: Sequence[Collection], pipelines: Sequence[str], where: Where | None) -> list[System]:
     """Every pipeline on every collection; collections are told apart by name where there are several."""
     if len(opened) == 1:
-        return opened[0].systems(pipelines)
+        return opened[0].systems(pipelines, where=where)
     stems = [kb.path.resolve().stem for kb in opened]
     names = stems if len(set(stems)) == len(stems) else [str(kb.path) for kb in opened]
-    return [system for kb, name in zip(opened, names, strict=True) for system in kb.systems(pipelines, name)]
+    return [system for kb, name in zip(opened, names, strict=True) for system in kb.systems(pipelines, name, where)]
 
 
 def _runs(given: Sequence[str], documents: Mapping[str, Passage] | None) -> list[System]:

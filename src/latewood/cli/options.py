@@ -15,6 +15,7 @@ __all__ = [
     "DtypeOption",
     "JsonOption",
     "ModelOption",
+    "WhereOption",
 ]
 
 CollectionArgument = Annotated[Path, typer.Argument(metavar="COLLECTION", help="The collection's folder.")]
@@ -24,6 +25,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.
 ModelOption = Annotated[
     str | None,
     typer.Option("--model", metavar="NAME|FOLDER", help="Where the model is now, if not where it was at indexing."),
+]
+
+WhereOption = Annotated[
+    str | None,
+    typer.Option("--where", metavar="JSON", help='Conditions on metadata: {"lang": "en", "year": {"gte": 2024}}.'),
 ]
 
 DeviceOption = Annotated[

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from latewood.cli.marking import explanation, snippet
-from latewood.cli.options import CollectionArgument, JsonOption, ModelOption
+from latewood.cli.options import CollectionArgument, JsonOption, ModelOption, WhereOption
 from latewood.cli.output import console, emit_json, remark, remarks_from_warnings
 from latewood.collection import Collection
+from latewood.stores.conditions import read_where
 from latewood.types import Ranking
 
 __all__ = ["command"]
@@ -23,12 +24,14 @@ def command(
         str | None, typer.Option("--pipeline", "-p", help="What to run; dense:50 >> late, where there are both.")
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show which tokens matched.")] = False,
+    where: WhereOption = None,
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Search a collection."""
+    conditions = None if where is None else read_where(where)
     with remarks_from_warnings(), Collection.open(collection, model) as kb:
-        ranking = kb.search(query, k, pipeline, explain=explain)
+        ranking = kb.search(query, k, pipeline, explain=explain, where=conditions)
     if ranking.cut:
         remark(f"note: {ranking.cut} tokens at the end of the question are beyond the model's limit and were left out")
     if as_json:

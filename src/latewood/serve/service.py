@@ -20,8 +20,8 @@ from latewood.serve.models import Models
 from latewood.serve.problems import Refusal
 from latewood.serve.settings import ApiKey, Settings
 from latewood.serve.shelf import Shelves
-from latewood.serve.visible import check_where
 from latewood.serve.work import Work
+from latewood.stores.conditions import check_where
 
 __all__ = ["Service", "key_of", "service_of"]
 

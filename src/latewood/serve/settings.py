@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from latewood.errors import InputError, StorageError
-from latewood.serve.visible import check_where
+from latewood.stores.conditions import check_where
 
 __all__ = ["ApiKey", "Limits", "Settings", "matching_key", "read_keys"]
 

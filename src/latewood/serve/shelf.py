@@ -17,11 +17,12 @@ from latewood.collection import BATCH, AddReport, Collection
 from latewood.errors import InputError, PipelineError, UsageError
 from latewood.late_index import certify
 from latewood.pipeline import Pipeline, Stage, parse
-from latewood.protocols import PairScorer, Snapshot
+from latewood.protocols import PairScorer
 from latewood.serve.lanes import Cancelled, Lane, LaneEncoder
 from latewood.serve.problems import Refusal
-from latewood.serve.visible import Allowed, VisibleSnapshot
+from latewood.stores.conditions import Where
 from latewood.stores.embedded import EmbeddedSnapshot
+from latewood.stores.filtered import FilteredSnapshot, filtered
 from latewood.types import EncodedQuery, Passage
 
 __all__ = ["NAME", "Shelf", "Shelves"]
@@ -30,8 +31,6 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 
 _LOOK = 0.2
 """Seconds after which a search asks whether another process has committed."""
-
-Where = Mapping[str, Any]
 
 
 class Shelf:
@@ -54,7 +53,6 @@ class Shelf:
         self.owned = owned
         self._scorer = scorer
         self._reader = Collection.open(path, LaneEncoder(lane))
-        self._allowed = Allowed()
         self._writing = threading.Lock()
         self._looked = time.monotonic()
 
@@ -86,17 +84,14 @@ class Shelf:
         self._look()
         pipeline = parse(text)
         _check_depth(pipeline, depth)
-        bound = self._reader.bind(pipeline)
+        bound = self._reader.bind(pipeline, wheres)
         encoder = LaneEncoder(self.lane, cancelled=cancelled)
-        snapshot = self._visible(bound.snapshot, wheres)
-        return replace(bound, snapshot=snapshot, encoder=lambda: encoder, scorer=self._scorer, memo=memo)
+        return replace(bound, encoder=lambda: encoder, scorer=self._scorer, memo=memo)
 
-    def snapshot(self, wheres: Sequence[Where] = ()) -> EmbeddedSnapshot | VisibleSnapshot:
+    def snapshot(self, wheres: Sequence[Where] = ()) -> EmbeddedSnapshot | FilteredSnapshot:
         """The newest generation, with what a caller may see."""
         self._look()
-        whole = self._reader.bind("bm25").snapshot
-        assert isinstance(whole, EmbeddedSnapshot)
-        return VisibleSnapshot(whole, self._allowed.rows(whole, wheres)) if wheres else whole
+        return filtered(self._reader.snapshot, wheres)
 
     def stats(self) -> Mapping[str, Any]:
         """As `latewood stats --json`, with the name in place of the path."""
@@ -115,12 +110,6 @@ class Shelf:
         names = ("certified", "samples", "queries", "p50_ms", "p95_ms", "exhaustive_p50_ms")
         estimates = {"overlap": asdict(found.overlap), "stored_vs_float32": asdict(found.stored_vs_float32)}
         return {**head, "exact": False, **estimates, **{name: getattr(found, name) for name in names}}
-
-    def _visible(self, whole: Snapshot, wheres: Sequence[Where]) -> Snapshot:
-        if not wheres:
-            return whole
-        assert isinstance(whole, EmbeddedSnapshot)
-        return VisibleSnapshot(whole, self._allowed.rows(whole, wheres))
 
     def _look(self) -> None:
         now = time.monotonic()

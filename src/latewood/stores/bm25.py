@@ -27,21 +27,24 @@ from latewood.errors import LockedError, StorageError
 from latewood.index import Catalogue, IndexSnapshot, WriteLock, best, disk_errors, file_bytes, flush_folder
 from latewood.stores.analyzers import Analyzer, check_analyzer
 from latewood.stores.analyzers import import_tantivy as _tantivy
-from latewood.types import Candidates, IntArray
+from latewood.types import Candidates, FloatArray, IntArray
 
 __all__ = ["Bm25"]
 
 _MANIFEST = "manifest.json"
 _BUILDING = "building"
-_FORMAT = 1
+_FORMAT = 2
+"""In format 1 rows weren't indexed, so that a search couldn't be restricted to some of them."""
 _HEAP = 64 << 20
 _AT_ONCE = 4096
+_FEW = 0.02
+"""Up to this share of the passages a restriction is part of the query; beyond, hits that it excludes are left out."""
 _ANALYZER = "latewood"
 
 
 def _schema() -> Any:
     builder = _tantivy().SchemaBuilder()
-    builder.add_integer_field("row", fast=True)
+    builder.add_integer_field("row", fast=True, indexed=True)
     builder.add_text_field("text", tokenizer_name=_ANALYZER, index_option="freq")
     return builder.build()
 
@@ -101,8 +104,14 @@ class Bm25:
 
     # -- searching -------------------------------------------------------------------------------------------------
 
-    def search(self, text: str, k: int, snapshot: IndexSnapshot) -> Candidates:
+    def search(self, text: str, k: int, snapshot: IndexSnapshot, rows: IntArray | None = None) -> Candidates:
         """The best k passages that share a term with the text; the text is words, never query syntax.
+
+        Args:
+            text: the question.
+            k: how many at most.
+            snapshot: the generation.
+            rows: [n] int64, rising and live, only these; None for all. Scores don't depend on them.
 
         Raises:
             UsageError: k < 1.
@@ -111,22 +120,20 @@ class Bm25:
         tantivy, schema = _tantivy(), _schema()
         words = text.encode(errors="replace").decode()  # tantivy takes no half of a surrogate pair
         terms = Analyzer.of(self._analyzer).terms(words)
-        if not terms or not len(snapshot.live_rows):
+        among = len(snapshot.live_rows) if rows is None else len(rows)
+        if not terms or not among:
             return best(np.zeros(0, np.int64), np.zeros(0, np.float32), k, snapshot.ids)
         searcher = self._at(snapshot).searcher
         query = tantivy.Query.boolean_query(
             [(tantivy.Occur.Should, tantivy.Query.term_query(schema, "text", term, "freq")) for term in terms]
         )
-        limit = min(max(k, 1) + 16, searcher.num_docs)
-        while True:
-            hits = searcher.search(query, limit=limit, count=False).hits
-            # Whoever ties with the k-th must be among them, for ids to decide.
-            if len(hits) < limit or limit == searcher.num_docs or (k <= len(hits) and hits[-1][0] < hits[k - 1][0]):
-                break
-            limit = min(limit * 4, searcher.num_docs)
-        rows = searcher.fast_field_values("row", [address for _, address in hits])
-        scores = np.array([score for score, _ in hits], np.float32)
-        return best(np.array(rows, np.int64), scores, k, snapshot.ids)
+        if rows is not None and among <= _FEW * searcher.num_docs:
+            members = tantivy.Query.term_set_query(schema, "row", rows.tolist())
+            # A score of nothing for being one of them: adding 0 leaves the others, bit for bit, as they are.
+            parts = [(tantivy.Occur.Must, query), (tantivy.Occur.Must, tantivy.Query.const_score_query(members, 0.0))]
+            query, rows = tantivy.Query.boolean_query(parts), None
+        found, scores = _best_hits(searcher, query, k, rows)
+        return best(found, scores, k, snapshot.ids)
 
     # -- bringing to a generation ----------------------------------------------------------------------------------
 
@@ -253,7 +260,7 @@ class Bm25:
         copies = self._copies()
         try:
             if copies:
-                _verified(copies[-1], self._analyzer)
+                _whole(copies[-1])
         except (OSError, ValueError) as error:
             return [f"{copies[-1]}: {error}; the next bm25 search makes it anew"]
         return []
@@ -261,6 +268,25 @@ class Bm25:
     def bytes(self) -> int:
         """Bytes on disk of the newest copy."""
         return sum(file_bytes(path) for folder in self._copies()[-1:] for path in folder.glob("*"))
+
+
+def _best_hits(searcher: Any, query: Any, k: int, rows: IntArray | None) -> tuple[IntArray, FloatArray]:
+    """Rows and scores of the best k hits, and of all that tie with the k-th, for ids to decide.
+
+    Hits that aren't among `rows` are passed over: as many more are fetched as it takes.
+    """
+    k, most = max(k, 1), searcher.num_docs
+    share = 1.0 if rows is None else len(rows) / most
+    limit = min(int((k + 16) / share), most)
+    while True:
+        hits = searcher.search(query, limit=limit, count=False).hits
+        scores = np.array([score for score, _ in hits], np.float32)
+        found = np.array(searcher.fast_field_values("row", [address for _, address in hits]), np.int64)
+        kept = np.ones(len(found), bool) if rows is None else np.isin(found, rows, assume_unique=True)
+        enough = np.count_nonzero(kept) >= k and scores[-1] < scores[kept][k - 1]
+        if len(hits) < limit or limit == most or enough:
+            return found[kept], scores[kept]
+        limit = min(limit * 4, most)
 
 
 def _link_files(source: Path, target: Path) -> None:
@@ -304,14 +330,20 @@ def _write_manifest(folder: Path, state: _State, analyzer: str) -> None:
 
 def _verified(folder: Path, analyzer: str) -> _State:
     """The state of a copy; a ValueError or OSError says why it can't be used."""
+    content = _whole(folder)
+    if content["format"] != _FORMAT or content["analyzer"] != analyzer:
+        raise ValueError("it has another format or analyzer")
+    return _State(*content["state"])
+
+
+def _whole(folder: Path) -> dict[str, Any]:
+    """The manifest of a copy; a ValueError or OSError says what of the copy is not what was written."""
     stored = json.loads((folder / _MANIFEST).read_bytes())
     if not isinstance(stored, dict) or not isinstance(stored.get("content"), dict):
         raise ValueError("its manifest is not what was written")
-    content = stored["content"]
+    content: dict[str, Any] = stored["content"]
     if stored.get("crc") != zlib.crc32(json.dumps(content, sort_keys=True).encode()):
         raise ValueError("its manifest is not what was written")
-    if content["format"] != _FORMAT or content["analyzer"] != analyzer:
-        raise ValueError("it has another format or analyzer")
     if content["files"] != _checked_files(folder):
         raise ValueError("its files are not what was written")
-    return _State(*content["state"])
+    return content

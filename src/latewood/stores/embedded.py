@@ -33,6 +33,7 @@ from latewood.index import (
 from latewood.index.live import CATALOGUE, LOCK, noted
 from latewood.stores.analyzers import ANALYZERS, check_analyzer
 from latewood.stores.bm25 import Bm25
+from latewood.stores.metadata import Metadata
 from latewood.stores.snapshot import DENSE, SOURCE_IDS, TOKENS, EmbeddedSnapshot
 from latewood.stores.texts import TABLES, Record, Texts, content_digest, record_of
 from latewood.types import EncodedPassages, EncoderSpec, FloatArray, MultiVectors, Passage
@@ -53,6 +54,7 @@ class EmbeddedStore:
         self._index = index
         self._texts = Texts(index.catalogue)
         self._bm25 = Bm25(index.folder / "derived" / "bm25", index.catalogue, settings["analyzer"], self._texts.texts)
+        self._metadata = Metadata(self._texts.metadata)
         self._late: LateIndex | None = None
         self.path = index.folder
         self.spec = spec
@@ -164,7 +166,7 @@ class EmbeddedStore:
             self._late = LateIndex.of(self.path / LATE_FOLDER, self._index.catalogue, self._late)
         # One that a builder made since, of a commit that this snapshot hasn't seen, is for the next one.
         late = self._late if self._late and self._late.manifest.generation <= snapshot.generation else None
-        return EmbeddedSnapshot(snapshot, self._texts, self._bm25, late)
+        return EmbeddedSnapshot(snapshot, self._texts, self._bm25, self._metadata, late)
 
     def digests(self, ids: Sequence[str]) -> dict[str, bytes]:
         """The content digests of those of these ids that are there, now."""

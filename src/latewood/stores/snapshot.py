@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from latewood.errors import PipelineError, ShapeError
 from latewood.index import IndexSnapshot, LateIndex, Measured, measure
 from latewood.stores.bm25 import Bm25
+from latewood.stores.conditions import Where
+from latewood.stores.metadata import Metadata
 from latewood.stores.texts import Texts
 from latewood.types import Candidates, FloatArray, IntArray, MultiVectors, Passage
 
@@ -25,6 +27,7 @@ class EmbeddedSnapshot:
     _index: IndexSnapshot
     _texts: Texts
     _bm25: Bm25
+    _metadata: Metadata
     _late: LateIndex | None = None
 
     @property
@@ -53,13 +56,26 @@ class EmbeddedSnapshot:
             raise ShapeError(f"dense query: got shape {vector.shape}, expected [D]")
         return self._index.search(DENSE, vector[None, :], k, rows)
 
-    def bm25(self, text: str, k: int) -> Candidates:
+    def bm25(self, text: str, k: int, rows: IntArray | None = None) -> Candidates:
         """Best k passages by BM25; passages that share no term are not returned.
+
+        Args:
+            text: the question.
+            k: how many at most.
+            rows: [n] int64, rising, only these; None for all. Scores don't depend on them.
 
         Raises:
             MissingExtra: tantivy isn't installed.
         """
-        return self._bm25.search(text, k, self._index)
+        return self._bm25.search(text, k, self._index, rows)
+
+    def meeting(self, wheres: Sequence[Where]) -> IntArray:
+        """[n] int64, the rows that meet all of these conditions on metadata, rising.
+
+        Raises:
+            CorruptionError: a row that had to be read is not what was written.
+        """
+        return self._metadata.meeting(self._index.live_rows, wheres)
 
     def late(
         self,
@@ -144,6 +160,10 @@ class EmbeddedSnapshot:
     def source_ids(self, rows: IntArray) -> list[str]:
         """The ids of their source documents, in this order."""
         return self._index.strings(SOURCE_IDS, rows)
+
+    def find(self, ids: Sequence[str]) -> IntArray:
+        """[n] int64, the row of each id, -1 for one that isn't there."""
+        return self._index.find(ids)
 
     def rows(self, ids: Sequence[str]) -> IntArray:
         """[n] int64, the rows of these ids.
