@@ -10,8 +10,10 @@ from latewood.index.catalogue import Catalogue, record_crc
 from latewood.index.certify import Estimate, Measured, measure
 from latewood.index.depths import TIE, TUNED_K, Depths, overlap
 from latewood.index.disk import disk_errors, file_bytes, flush_folder
+from latewood.index.ladder import decide
 from latewood.index.late import LateIndex, Manifest
 from latewood.index.late_build import MEMORY_BUDGET, settings_of
+from latewood.index.levels import DEFAULT_BITS, LEVELS, Bits, Form, Signs, check_bits, floats_of
 from latewood.index.live import Index
 from latewood.index.lock import WriteLock
 from latewood.index.multivector import LATE_FOLDER, MultiVectorIndex, build_late
@@ -19,25 +21,33 @@ from latewood.index.ranking import best
 from latewood.index.snapshot import IndexSnapshot, Space
 
 __all__ = [
+    "DEFAULT_BITS",
     "LATE_FOLDER",
+    "LEVELS",
     "MEMORY_BUDGET",
     "TIE",
     "TUNED_K",
+    "Bits",
     "Catalogue",
     "Depths",
     "Estimate",
+    "Form",
     "Index",
     "IndexSnapshot",
     "LateIndex",
     "Manifest",
     "Measured",
     "MultiVectorIndex",
+    "Signs",
     "Space",
     "WriteLock",
     "best",
     "build_late",
+    "check_bits",
+    "decide",
     "disk_errors",
     "file_bytes",
+    "floats_of",
     "flush_folder",
     "measure",
     "overlap",

@@ -223,6 +223,10 @@ class Catalogue:
         value: bytes = found[0][0]
         return value
 
+    def has(self, key: str) -> bool:
+        """Whether there is a record of `meta` with this key."""
+        return bool(self.execute("SELECT 1 FROM meta WHERE key = ?", (key,)))
+
     def put(self, key: str, value: bytes) -> None:
         """Write a record of `meta`, inside a transaction."""
         self.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", (key, value, record_crc(key, value)))

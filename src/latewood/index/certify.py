@@ -11,14 +11,13 @@ import numpy as np
 
 from latewood.index.depths import TUNED_K, Depths, Steps, overlap, tune
 from latewood.index.late import LateIndex, Manifest
+from latewood.index.pseudo import mixed_runs
 from latewood.index.snapshot import IndexSnapshot
 from latewood.types import FloatArray, IntArray
 
 __all__ = ["Estimate", "Measured", "exact_best", "measure", "pseudo_queries", "tuned"]
 
 _BEYOND = 10  # exact results beyond the tenth, for those that tie with it
-_PSEUDO_VECTORS = 24
-_MIXED = 0.6
 _RESAMPLES, _SEED = 2000, 0
 
 
@@ -56,10 +55,7 @@ class Measured:
 
 
 def pseudo_queries(snapshot: IndexSnapshot, column: str, count: int, seed: int) -> list[FloatArray]:
-    """Runs of up to 24 neighbouring token vectors of random live rows, to stand for queries where there are none.
-
-    Each vector is mixed with a part of one from another row: as it stands it would find itself, at a similarity of 1,
-    and be kept more easily than a real query's (docs/index.md has both).
+    """Runs of neighbouring token vectors of random live rows, to stand for queries where there are none (`mixed_runs`).
 
     Args:
         snapshot: what to draw from.
@@ -68,28 +64,8 @@ def pseudo_queries(snapshot: IndexSnapshot, column: str, count: int, seed: int) 
         seed: of the draw.
     """
     rng = np.random.default_rng(seed)
-    runs: list[FloatArray] = []
-    for row in rng.permutation(snapshot.live_rows).tolist():
-        if len(runs) == count:
-            break
-        vectors = snapshot.vectors(column, np.array([row], np.int64))
-        if not len(vectors.tokens):
-            continue
-        start = int(rng.integers(0, max(1, len(vectors.tokens) - _PSEUDO_VECTORS + 1)))
-        part = slice(start, start + _PSEUDO_VECTORS)
-        scales = np.ones(1, np.float32) if vectors.scales is None else vectors.scales[part]
-        runs.append((vectors.tokens[part] * scales[:, None]).astype(np.float32))
-    others = np.concatenate(runs) if runs else np.zeros((0, 1), np.float32)
-    return [_mixed(run, others[rng.integers(0, len(others), len(run))]) for run in runs]
-
-
-def _mixed(run: FloatArray, others: FloatArray) -> FloatArray:
-    """As long as they were."""
-    mixed = run + np.float32(_MIXED) * others
-    lengths = np.linalg.norm(mixed, axis=1, keepdims=True)
-    return np.ascontiguousarray(
-        mixed * (np.linalg.norm(run, axis=1, keepdims=True) / np.where(lengths > 0, lengths, 1)), np.float32
-    )
+    rows = rng.permutation(snapshot.live_rows).tolist()
+    return mixed_runs((snapshot.floats(column, np.array([row], np.int64)).tokens for row in rows), count, rng)
 
 
 def exact_best(
@@ -151,12 +127,16 @@ def _steps(late: LateIndex) -> Steps:
 
 
 def measure(
-    late: LateIndex, snapshot: IndexSnapshot, column: str, queries: Sequence[FloatArray], depths: Depths | None = None
+    late: LateIndex | None,
+    snapshot: IndexSnapshot,
+    column: str,
+    queries: Sequence[FloatArray],
+    depths: Depths | None = None,
 ) -> Measured:
     """Search every query by the index and exhaustively, one after the other on one thread, and compare.
 
     Args:
-        late: the index.
+        late: the index; None for the search that goes without one, where vectors are kept as bits alone.
         snapshot: what is searched.
         column: the token vectors.
         queries: n of them, [Q, D] float32.
@@ -167,7 +147,10 @@ def measure(
         started = perf_counter()
         exact = snapshot.search(column, query, TUNED_K + _BEYOND)
         middle = perf_counter()
-        found = late.search(snapshot, column, query, TUNED_K, depths=depths)
+        if late is None:
+            found = snapshot.search(column, query, TUNED_K, exact=False)
+        else:
+            found = late.search(snapshot, column, query, TUNED_K, depths=depths)
         exhaustive_ms.append((middle - started) * 1e3)
         index_ms.append((perf_counter() - middle) * 1e3)
         overlaps.append(overlap(found.rows, exact.rows, exact.scores))

@@ -173,7 +173,7 @@ def _codebook(parts: _Parts, snapshot: IndexSnapshot, plan: Plan, threads: int, 
 
 
 def _vectors_of(segment: Segment, column: str) -> int:
-    return int(segment.vectors(column).offsets[-1])
+    return int(segment.offsets(column)[-1])
 
 
 def _sample(segments: Sequence[Segment], plan: Plan) -> MultiVectors:

@@ -15,10 +15,11 @@ from latewood.errors import LatewoodError, StorageError
 from latewood.index.catalogue import Catalogue, Commit, Head, SegmentRecord
 from latewood.index.disk import TEMPORARY, disk_errors
 from latewood.index.ids import IdTable
+from latewood.index.levels import Stored
 from latewood.index.lock import WriteLock
 from latewood.index.segment import Segment
 from latewood.index.snapshot import IndexSnapshot, Space
-from latewood.types import IntArray, MultiVectors
+from latewood.types import IntArray
 
 __all__ = ["Index", "noted"]
 
@@ -82,6 +83,11 @@ class Index:
             self._newest = self._moved_on(self._newest)
             return self._newest
 
+    def keep(self, column: str, space: Space) -> None:
+        """Say how a column is stored, where that was left open until its first vectors came."""
+        with self._mutex:
+            self._newest = replace(self._newest, spaces={**self._newest.spaces, column: space})
+
     def _moved_on(self, known: IndexSnapshot) -> IndexSnapshot:
         head = self.catalogue.head()
         if head == known.head:
@@ -119,7 +125,7 @@ class Index:
     def commit(
         self,
         ids: Sequence[str],
-        vectors: Mapping[str, MultiVectors],
+        vectors: Mapping[str, Stored],
         strings: Mapping[str, Sequence[str]],
         content: int,
         record: Callable[[IntArray], None],

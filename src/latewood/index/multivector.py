@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from latewood import maxsim
 from latewood.errors import InputError, ShapeError, UsageError
 from latewood.index.catalogue import Catalogue
 from latewood.index.certify import Measured, measure, pseudo_queries, tuned
 from latewood.index.disk import disk_errors, flush_folder
+from latewood.index.ladder import decide
 from latewood.index.late import LateIndex
 from latewood.index.late_build import MEMORY_BUDGET, Plan, build_lists, finish, settings_of
+from latewood.index.levels import DEFAULT_BITS, Bits, Form, check_bits
 from latewood.index.live import CATALOGUE, Index
 from latewood.index.pooling import pooled
 from latewood.index.snapshot import IndexSnapshot, Space
@@ -55,7 +56,7 @@ def build_late(
 
     Args:
         index: whose newest generation is covered; the write lock is taken.
-        column: of token vectors, int8 with scales.
+        column: of token vectors, int8 with scales or floats.
         target_overlap: mean overlap@10 with exhaustive scoring that the depths are tuned for, below 1.
         queries: [Q, D] float32 each, to tune on; None for 200 runs of token vectors out of the documents.
         kind: what they are, "given" or "pseudo".
@@ -66,7 +67,7 @@ def build_late(
         progress: called with the step, units done and units in all.
 
     Raises:
-        UsageError: no vectors, or a setting out of range.
+        UsageError: no vectors, vectors of one bit a dimension, or a setting out of range.
         LockedError: another process is writing.
         StorageError: the disk refused. What was finished is kept; the next call goes on behind it.
     """
@@ -74,9 +75,13 @@ def build_late(
         raise UsageError(f"target_overlap: got {target_overlap}, expected more than 0 and less than 1")
     index.start_writing()
     snapshot = index.snapshot()
-    vectors = sum(int(segment.vectors(column).offsets[-1]) for segment in snapshot.segments)
-    dim = snapshot.spaces[column].dim
-    plan = Plan.of(snapshot.head, column, vectors, dim, centroids, memory_budget, seed)
+    space = snapshot.spaces[column]
+    if space.signs is not None:
+        raise UsageError(
+            "the vectors are kept as bits alone, which a search scans: there is no index to build over them"
+        )
+    vectors = sum(int(segment.offsets(column)[-1]) for segment in snapshot.segments)
+    plan = Plan.of(snapshot.head, column, vectors, space.dim, centroids, memory_budget, seed)
     folder = index.folder / LATE_FOLDER
     with disk_errors(folder, "write"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -100,10 +105,10 @@ class MultiVectorIndex:
     >>> ids, scores = index.search(model.encode_query("what is late interaction?"), k=10)
     """
 
-    def __init__(self, index: Index, normalize: bool, projection: FloatArray | None) -> None:
+    def __init__(self, index: Index, form: Form, projection: FloatArray | None) -> None:
         """Use `build` or `open`."""
         self._index = index
-        self._normalize = normalize
+        self._form = form
         self._projection = projection
         self.refresh()
 
@@ -118,6 +123,7 @@ class MultiVectorIndex:
         ids: Iterable[str] | None = None,
         dim: int | None = None,
         pool_factor: float | None = None,
+        bits: Bits = DEFAULT_BITS,
         target_overlap: float = 0.99,
         queries: Arrays | None = None,
         centroids: int | None = None,
@@ -136,8 +142,11 @@ class MultiVectorIndex:
             dim: store this many dimensions instead of D: vectors are projected on the main directions of the first
                 documents and scaled to length 1. Fitted here, stored, applied to queries. For wide models.
             pool_factor: keep about 1 / pool_factor of each document's vectors (`latewood.index.pooling`); None for all.
+            bits: of a stored dimension, 1, 8, 16 or 32; "auto" measures on the first documents what each keeps of the
+                exact top ten, and takes the fewest that keep 0.99 (docs/quantisation.md). One bit needs no index: the
+                codes of all documents are scanned.
             target_overlap: mean overlap@10 with exhaustive scoring that the depths are tuned for, below 1.
-            queries: [Q, D] each, to tune on; None for pseudo-queries, runs of the documents' own vectors.
+            queries: [Q, D] each, to tune and measure on; None for pseudo-queries, runs of the documents' own vectors.
             centroids: K; None for about 8 times the root of the number of vectors.
             memory_budget: bytes beyond the output.
             threads: most threads to use; the files don't depend on it.
@@ -159,16 +168,21 @@ class MultiVectorIndex:
         width = first[1].dim
         if dim is not None and not 1 <= dim <= width:
             raise UsageError(f"dim: got {dim}, expected 1 to D = {width}")
+        check_bits(bits)
+        asked = None if queries is None else list(queries)
         if not (folder / CATALOGUE).exists():
-            _create(folder, width, dim, first[1])
+            _create(folder, first[1], dim, bits, asked)
         built = cls._opened(folder)
         try:
             built._store(first, batches, progress)
-            given = None if queries is None else [built._query(query) for query in queries]
-            build_late(
-                built._index, _COLUMN, target_overlap=target_overlap, queries=given, centroids=centroids,
-                memory_budget=memory_budget, threads=threads, seed=seed, progress=progress,
-            )  # fmt: skip
+            if built._form.bits == 1:
+                built._end()
+            else:
+                build_late(
+                    built._index, _COLUMN, target_overlap=target_overlap,
+                    queries=None if asked is None else [built._query(query) for query in asked], centroids=centroids,
+                    memory_budget=memory_budget, threads=threads, seed=seed, progress=progress,
+                )  # fmt: skip
             built.refresh()
         except BaseException:
             built.close()
@@ -187,7 +201,7 @@ class MultiVectorIndex:
         if not (folder / CATALOGUE).exists():
             raise InputError(f"{folder} is not an index: no {CATALOGUE} in it")
         opened = cls._opened(folder)
-        if opened._late is None:
+        if not opened._ended():
             opened.close()
             raise InputError(f"{folder} holds vectors, but its build didn't end: call build again to go on")
         return opened
@@ -198,12 +212,13 @@ class MultiVectorIndex:
         try:
             projection = np.load(io.BytesIO(catalogue.get("projection")), allow_pickle=False)
             dim = int(catalogue.get("dim"))
+            form = Form.from_bytes(catalogue.get("form")) if catalogue.has("form") else Form()
         except BaseException:
             catalogue.close()
             raise
         return cls(
-            Index(folder, catalogue, {_COLUMN: Space(dim, int8=True)}),
-            bool(projection.size),
+            Index(folder, catalogue, {_COLUMN: Space(dim, form.bits, form.signs)}),
+            form,
             projection if projection.size else None,
         )
 
@@ -216,6 +231,14 @@ class MultiVectorIndex:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+    def _end(self) -> None:
+        """Note that all documents came; an index over them says so by being there."""
+        with self._index.catalogue.transaction():
+            self._index.catalogue.put("ended", b"1")
+
+    def _ended(self) -> bool:
+        return self._late is not None or self._index.catalogue.has("ended")
 
     def refresh(self) -> None:
         """Move on to the newest committed generation."""
@@ -240,7 +263,7 @@ class MultiVectorIndex:
                         f"{self._index.folder} holds {stored} documents of a build with other documents or another "
                         f"version: remove the folder and build again"
                     )
-                reduced = maxsim.quantize(self._reduced(vectors))
+                reduced = self._form.store(_reduced(vectors, self._projection))
                 self._index.commit(ids, {_COLUMN: reduced}, {}, 0, lambda rows: None)
             if progress is not None:
                 progress("store", seen, 0)
@@ -291,22 +314,12 @@ class MultiVectorIndex:
 
     def _found(self, query: FloatArray, k: int, exact: bool, depths: Mapping[str, int]) -> Candidates:
         if exact or self._late is None:
-            return self._snapshot.search(_COLUMN, query, k)
+            return self._snapshot.search(_COLUMN, query, k, exact=exact)
         chosen = self._late.depths.but(depths) if depths else None
         return self._late.search(self._snapshot, _COLUMN, query, k, depths=chosen)
 
     def _query(self, query: npt.NDArray[Any]) -> FloatArray:
-        values = np.ascontiguousarray(query, np.float32)
-        if self._projection is None:
-            return values
-        if values.ndim != 2 or values.shape[1] != len(self._projection):
-            raise ShapeError(f"query: got shape {values.shape}, expected [Q, {len(self._projection)}]")
-        return _projected(values, self._projection)
-
-    def _reduced(self, vectors: MultiVectors) -> MultiVectors:
-        if self._projection is None:
-            return vectors
-        return MultiVectors(_projected(vectors.tokens.astype(np.float32), self._projection), vectors.offsets)
+        return _lowered(query, self._projection)
 
     # -- trust -----------------------------------------------------------------------------------------------------
 
@@ -318,7 +331,6 @@ class MultiVectorIndex:
             samples: how many at most.
             seed: of the draw.
         """
-        assert self._late is not None
         if queries is None:
             chosen = pseudo_queries(self._snapshot, _COLUMN, samples, seed)
         else:
@@ -327,15 +339,20 @@ class MultiVectorIndex:
 
     def stats(self) -> dict[str, Any]:
         """Documents, vectors, bytes and depths, JSON-ready."""
-        assert self._late is not None
         segments = sum(segment.record.seal.bytes for segment in self._snapshot.segments)
-        late = self._late.manifest
+        late = self._late.manifest if self._late else None
+        vectors = sum(int(segment.offsets(_COLUMN)[-1]) for segment in self._snapshot.segments)
         return {
             "documents": len(self),
-            "vectors": late.vectors,
+            "vectors": late.vectors if late else vectors,
             "dim": self._snapshot.spaces[_COLUMN].dim,
-            "bytes": {"vectors": segments, "late_index": late.bytes, "total": segments + late.bytes},
-            "late_index": settings_of(late),
+            "bytes": {
+                "vectors": segments,
+                "late_index": late.bytes if late else 0,
+                "total": segments + (late.bytes if late else 0),
+            },
+            "quantisation": self._form.told(),
+            "late_index": settings_of(late) if late else None,
         }
 
 
@@ -377,16 +394,21 @@ def _next_id(ids: Iterator[str], number: int) -> str:
         raise UsageError(f"ids: there are {number}, fewer than documents") from None
 
 
-def _create(folder: Path, width: int, dim: int | None, sample: MultiVectors) -> None:
-    projection = np.zeros((0, 0), np.float32) if dim is None or dim == width else _fit(sample, dim)
+def _create(
+    folder: Path, sample: MultiVectors, dim: int | None, bits: Bits, queries: Sequence[npt.NDArray[Any]] | None
+) -> None:
+    projection = None if dim is None or dim == sample.dim else _fit(sample, dim)
+    asked = None if queries is None else [_lowered(query, projection) for query in queries]
+    form = decide(bits, _reduced(sample, projection), queries=asked)
     buffer = io.BytesIO()
-    np.save(buffer, projection, allow_pickle=False)
-    stored = width if projection.size == 0 else projection.shape[1]
+    np.save(buffer, np.zeros((0, 0), np.float32) if projection is None else projection, allow_pickle=False)
+    stored = sample.dim if projection is None else projection.shape[1]
     with disk_errors(folder, "create"):
         folder.mkdir(exist_ok=True)
         if any(folder.iterdir()):
             raise InputError(f"{folder} is not empty and not an index: choose another folder")
-    Index.create(folder, "", {"dim": str(stored).encode(), "projection": buffer.getvalue()})
+    meta = {"dim": str(stored).encode(), "projection": buffer.getvalue(), "form": form.to_bytes()}
+    Index.create(folder, "", meta)
     flush_folder(folder.parent)
 
 
@@ -395,6 +417,23 @@ def _fit(sample: MultiVectors, dim: int) -> FloatArray:
     values = sample.tokens.astype(np.float64)
     _, directions = np.linalg.eigh(values.T @ values)
     return np.ascontiguousarray(directions[:, ::-1][:, :dim], np.float32)
+
+
+def _lowered(query: npt.NDArray[Any], projection: FloatArray | None) -> FloatArray:
+    """A query in the stored dimensions."""
+    values = np.ascontiguousarray(query, np.float32)
+    if projection is None:
+        return values
+    if values.ndim != 2 or values.shape[1] != len(projection):
+        raise ShapeError(f"query: got shape {values.shape}, expected [Q, {len(projection)}]")
+    return _projected(values, projection)
+
+
+def _reduced(vectors: MultiVectors, projection: FloatArray | None) -> MultiVectors:
+    """Documents in the stored dimensions."""
+    if projection is None:
+        return vectors
+    return MultiVectors(_projected(vectors.tokens.astype(np.float32), projection), vectors.offsets)
 
 
 def _projected(values: FloatArray, projection: FloatArray) -> FloatArray:

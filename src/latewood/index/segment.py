@@ -9,14 +9,17 @@ import numpy as np
 
 from latewood.index.catalogue import SegmentRecord
 from latewood.index.format import Array, SegmentFile, SegmentSeal, write_segment
+from latewood.index.levels import Stored
 from latewood.index.strings import Hashes, Strings, hash_ids
-from latewood.types import IntArray, MultiVectors
+from latewood.types import BitVectors, IntArray, MultiVectors
 
 __all__ = ["Segment"]
 
 
 class Segment:
     """A segment file as columns: vectors (`name`, `name.offsets`, `name.scales`), strings (`name`, `name.offsets`).
+
+    Vectors of one bit a dimension are codes (`name`, `name.offsets`); what they stand for is the collection's.
 
     Rows are counted from 0 inside a segment ("local"). Strings are verified here; vectors by `touch`, before their use.
     """
@@ -30,11 +33,12 @@ class Segment:
         self.record = record
         self.file = SegmentFile(folder / record.file, record.seal)
         self._vectors: dict[str, MultiVectors] = {}
+        self._codes: dict[str, BitVectors] = {}
         self._strings: dict[str, Strings] = {}
 
     @staticmethod
     def write(
-        path: Path, vectors: Mapping[str, MultiVectors], ids: Sequence[str], strings: Mapping[str, Sequence[str]]
+        path: Path, vectors: Mapping[str, Stored], ids: Sequence[str], strings: Mapping[str, Sequence[str]]
     ) -> SegmentSeal:
         """Write the columns of N rows; strings must be encodable.
 
@@ -50,6 +54,9 @@ class Segment:
         arrays["ids.hashes"], arrays["ids.order"] = hashes[order], order
         for name, many in vectors.items():
             arrays[f"{name}.offsets"] = many.offsets
+            if isinstance(many, BitVectors):
+                arrays[name] = many.codes
+                continue
             if many.scales is not None:
                 arrays[f"{name}.scales"] = many.scales
             arrays[name] = many.tokens
@@ -78,7 +85,7 @@ class Segment:
         if local is None:
             self.file.verify(name)
         else:
-            offsets = self.vectors(name).offsets
+            offsets = self.offsets(name)
             self.file.verify(name, offsets[local], offsets[local + 1])
 
     def vectors(self, name: str) -> MultiVectors:
@@ -90,3 +97,14 @@ class Segment:
             tokens = self.file.map(name) if scales is not None else self.file.read(name)
             self._vectors[name] = MultiVectors(tokens, offsets, scales)
         return self._vectors[name]
+
+    def codes(self, name: str, dim: int) -> BitVectors:
+        """A column of vectors of one bit a dimension, of N rows, where they lie; `touch` what is used of it."""
+        if name not in self._codes:
+            self._codes[name] = BitVectors(self.file.map(name), self.offsets(name), dim)
+        return self._codes[name]
+
+    def offsets(self, name: str) -> IntArray:
+        """[N + 1] int64: row i has the vectors offsets[i] to offsets[i + 1] of a column."""
+        offsets: IntArray = self.file.read(f"{name}.offsets")
+        return offsets

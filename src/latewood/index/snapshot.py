@@ -13,27 +13,39 @@ import numpy.typing as npt
 from latewood import _kernel, maxsim
 from latewood.errors import InputError, ShapeError
 from latewood.index.catalogue import Head
+from latewood.index.depths import TUNED_K
 from latewood.index.ids import IdTable
+from latewood.index.levels import SHORT_LIST, Signs, Stored, floats_of
 from latewood.index.ranking import best
 from latewood.index.segment import Segment
-from latewood.types import Candidates, FloatArray, IntArray, MultiVectors
+from latewood.types import BitVectors, Candidates, FloatArray, IntArray, MultiVectors
 
 __all__ = ["IndexSnapshot", "Space"]
 
+_DECODED = 64
+"""Documents whose bits are turned into floats together: about 40 MB of them."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Space:
-    """What the vectors of a column have in common: D, and whether they are int8 with scales."""
+    """What the vectors of a column have in common.
+
+    Args:
+        dim: D.
+        bits: of a dimension (`latewood.index.levels`); 32 and 16 are floats, 8 is int8 with scales.
+        signs: what the codes stand for, where there is one bit a dimension; else None.
+    """
 
     dim: int
-    int8: bool = False
+    bits: int = 32
+    signs: Signs | None = None
 
     def empty(self) -> MultiVectors:
         """The vectors of no rows."""
         offsets = np.zeros(1, np.int64)
-        if self.int8:
+        if self.bits == 8:
             return MultiVectors(np.zeros((0, self.dim), np.int8), offsets, np.zeros(0, np.float32))
-        return MultiVectors(np.zeros((0, self.dim), np.float32), offsets)
+        return MultiVectors(np.zeros((0, self.dim), np.float16 if self.bits == 16 else np.float32), offsets)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,28 +84,54 @@ class IndexSnapshot:
 
     # -- searching -------------------------------------------------------------------------------------------------
 
-    def search(self, column: str, query: FloatArray, k: int, rows: IntArray | None = None) -> Candidates:
-        """The best k live rows by exact MaxSim with a column of vectors.
+    def search(
+        self, column: str, query: FloatArray, k: int, rows: IntArray | None = None, *, exact: bool = True
+    ) -> Candidates:
+        """The best k live rows by MaxSim with a column of vectors.
 
         Args:
             column: its name.
             query: [Q, D] float32.
             k: how many at most.
             rows: only these; None for all. Dead ones are left out, repeated ones count once.
+            exact: score all of them. Otherwise, where vectors are kept as bits alone, the codes choose a short list,
+                and only that is scored; other vectors are all scored anyway.
 
         Raises:
             ShapeError: the query's shape or content, or a row that was never given out.
             CorruptionError: a block that the search touches is not what was written.
         """
         query = self.checked(column, query)
-        if rows is None:
+        if not exact and self.spaces[column].signs is not None:
+            return self._by_signs(column, query, k, self.live_rows if rows is None else self.living(rows))
+        if rows is None and self.spaces[column].signs is None:
             rows = self.live_rows
             parts = [self._all_scores(segment, column, query) for segment in self.segments]
             scores = np.concatenate(parts) if parts else np.zeros(0, np.float32)
         else:
-            rows = self.living(rows)
+            rows = self.live_rows if rows is None else self.living(rows)
             scores = self.scores(column, query, rows)
         return best(rows, scores, k, self.ids)
+
+    def _by_signs(self, column: str, query: FloatArray, k: int, rows: IntArray) -> Candidates:
+        """The best k of these living rows among those that their codes put first."""
+        most = max(SHORT_LIST, -(-SHORT_LIST * k // TUNED_K))
+        whole = len(rows) <= most
+        if not whole:
+            estimates = self._estimates(column, query, rows)
+            rows = np.sort(rows[np.argsort(-estimates, kind="stable")[:most]])
+        return best(rows, self.scores(column, query, rows), k, self.ids, exact=whole)
+
+    def _estimates(self, column: str, query: FloatArray, rows: IntArray) -> FloatArray:
+        """[n] float32, scores of these rising rows by their codes."""
+        space = self.spaces[column]
+        assert space.signs is not None
+        self._touch(column, rows)
+        estimates = np.empty(len(rows), np.float32)
+        for segment, positions, local in self._by_segment(rows):
+            some = None if len(local) == len(segment) else local
+            estimates[positions] = space.signs.estimates(query, segment.codes(column, space.dim), some)
+        return estimates
 
     def _all_scores(self, segment: Segment, column: str, query: FloatArray) -> FloatArray:
         segment.touch(column)
@@ -113,6 +151,10 @@ class IndexSnapshot:
         """
         if not len(rows):
             return np.zeros(0, np.float32)
+        if self.spaces[column].signs is not None:  # made into floats some at a time, as they take 32 times the bytes
+            cuts = range(0, len(rows), _DECODED)
+            parts = [maxsim.scores(query, self.vectors(column, rows[cut : cut + _DECODED])) for cut in cuts]
+            return np.concatenate(parts)
         self._touch(column, rows)
         owner, local = self._located(rows)
         return self._part(column).scores(query, owner, local)
@@ -186,23 +228,42 @@ class IndexSnapshot:
     # -- looking up ------------------------------------------------------------------------------------------------
 
     def vectors(self, column: str, rows: IntArray) -> MultiVectors:
-        """The stored vectors of these rows, in this order, as they are stored (int8 with scales, or floats)."""
-        rows = self._in_range(rows)
+        """The vectors of these rows, in this order, as they are scored: int8 with scales, floats, or what bits stand for.
+
+        Args:
+            column: its name.
+            rows: [n] int64.
+        """
+        rows, space = self._in_range(rows), self.spaces[column]
         if not len(rows):
-            return self.spaces[column].empty()
+            return space.empty()
         self._touch(column, rows)
         owner, local = self._located(rows)
-        columns = {i: self.segments[i].vectors(column) for i in np.unique(owner).tolist()}
-        tokens, scales = [], []
+        columns = {i: self._stored(self.segments[i], column) for i in np.unique(owner).tolist()}
+        parts = [columns[i][j] for i, j in zip(owner.tolist(), local.tolist(), strict=True)]
+        offsets = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum([len(part) for part in parts], out=offsets[1:])
+        tokens = np.concatenate(parts)
+        if space.signs is not None:
+            return space.signs.decode(BitVectors(tokens, offsets, space.dim, space.signs.center))
+        return MultiVectors(tokens, offsets, self._scales(columns, owner, local) if space.bits == 8 else None)
+
+    def _stored(self, segment: Segment, column: str) -> Stored:
+        space = self.spaces[column]
+        return segment.vectors(column) if space.signs is None else segment.codes(column, space.dim)
+
+    @staticmethod
+    def _scales(columns: Mapping[int, Stored], owner: IntArray, local: IntArray) -> FloatArray:
+        parts = []
         for i, j in zip(owner.tolist(), local.tolist(), strict=True):
             many = columns[i]
-            span = slice(many.offsets[j], many.offsets[j + 1])
-            tokens.append(many.tokens[span])
-            if many.scales is not None:
-                scales.append(many.scales[span])
-        offsets = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum([len(part) for part in tokens], out=offsets[1:])
-        return MultiVectors(np.concatenate(tokens), offsets, np.concatenate(scales) if scales else None)
+            assert isinstance(many, MultiVectors) and many.scales is not None
+            parts.append(many.scales[many.offsets[j] : many.offsets[j + 1]])
+        return np.concatenate(parts)
+
+    def floats(self, column: str, rows: IntArray) -> MultiVectors:
+        """The same as floats."""
+        return floats_of(self.vectors(column, rows))
 
     def strings(self, column: str, rows: IntArray) -> list[str]:
         """A column of strings for these rows, in this order."""
