@@ -19,7 +19,7 @@ from typing import Any
 from latewood import encode
 from latewood.encode import Placement
 from latewood.errors import EncoderMismatch, StorageError, UsageError
-from latewood.index import LateIndex
+from latewood.index import DEFAULT_BITS, Bits, Form, LateIndex
 from latewood.protocols import Encoder, Snapshot
 from latewood.searching import DEFAULT_PIPELINE, Progress, Searching, load_for
 from latewood.stores.conditions import Where
@@ -87,6 +87,7 @@ class Collection(Searching):
         *,
         truncate: bool = False,
         language: str = "english",
+        bits: Bits = DEFAULT_BITS,
         placement: Placement | None = None,
         download: bool = False,
     ) -> Collection:
@@ -97,6 +98,8 @@ class Collection(Searching):
             model: as `latewood.encode.load` takes it: "minilm", a folder, a name; or an Encoder.
             truncate: cut texts at the model's limit, as published figures do, instead of encoding them in windows.
             language: how BM25 cuts words, one of `latewood.stores.analyzers.ANALYZERS`; "auto" for a mix.
+            bits: of a dimension of a stored token vector: 1, 8, 16 or 32. "auto" measures on the first batch what each
+                keeps of the exact top ten, and takes the fewest that keep 0.99 (docs/quantisation.md).
             placement: the model's device, dtype and batch size. The dtype stays with the collection.
             download: fetch a model of the hub that isn't on this machine.
 
@@ -110,7 +113,7 @@ class Collection(Searching):
         else:
             encoder = model
         golden = encode.golden_vectors(encoder)
-        store = EmbeddedStore.create(Path(path), encoder.spec, {"analyzer": language}, golden=golden)
+        store = EmbeddedStore.create(Path(path), encoder.spec, {"analyzer": language, "bits": bits}, golden=golden)
         return cls(Path(path), store, encoder, placement)
 
     @classmethod
@@ -174,10 +177,10 @@ class Collection(Searching):
             What was done. Visible to this collection's searches at once, to other readers after their `refresh()`.
 
         Raises:
-            EncoderMismatch: `vectors_from` is of another encoder.
+            EncoderMismatch: `vectors_from` is of another encoder, or keeps fewer bits of a dimension.
         """
         self.start_writing()
-        elsewhere = [] if vectors_from is None else [vectors_from.known_vectors(self.spec)]
+        elsewhere = [] if vectors_from is None else [vectors_from.known_vectors(self.spec, self._store.form)]
         report = AddReport()
         try:
             for batch in _batches(passages):
@@ -197,12 +200,18 @@ class Collection(Searching):
         if not self._any_encoding and folder_of(self.path, current_names(self.path)[0]) != self._store.path:
             raise StorageError(f"{self.path} was switched to another encoding since it was opened; open it again")
 
-    def known_vectors(self, wanted: EncoderSpec) -> KnownVectors:
-        """Its vectors by text, for a collection whose encoder is `wanted`.
+    def known_vectors(self, wanted: EncoderSpec, form: Form | None = None) -> KnownVectors:
+        """Its vectors by text, for a collection whose encoder is `wanted` and which stores them so.
 
         Raises:
-            EncoderMismatch: that is another one.
+            EncoderMismatch: that is another one, or vectors of fewer bits are kept here.
         """
+        mine, theirs = self._store.form or Form(), form or Form()
+        if mine.bits < theirs.bits:
+            raise EncoderMismatch(
+                f"the vectors of {self.path} are no use here: {mine.bits} bits of a dimension are kept there, "
+                f"{theirs.bits} here; leave --vectors-from out"
+            )
         differing = differences(wanted, self.spec)
         if differing:
             raise EncoderMismatch(
@@ -228,6 +237,7 @@ class Collection(Searching):
                 [passage.text for passage in changed],
                 known,
                 lambda texts: self.encoder.encode_passages(texts, progress),
+                int8=(self._store.form or Form(32)).bits == 8,
             )
             if progress is not None:
                 progress(reused)

@@ -26,6 +26,7 @@ WORTHWHILE = 500_000
 _STALE = 0.2  # share of the vectors that an index may leave to exhaustive scoring before it is made anew
 _WORDS = range(5, 31)  # of a sentence that may stand for a question
 _RESCORED_QUERIES, _RESCORED = 25, 15  # whose passages are encoded anew, to compare stored with float32 vectors
+_RESCORED_BITS = 100
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?]?")
 
 Progress = Callable[[str, int, int], None]
@@ -109,7 +110,7 @@ def certify(
     """Measure how much of the exact ranking `late` keeps.
 
     Args:
-        kb: a collection with a late-interaction index.
+        kb: a collection with a late-interaction index, or with signs.
         questions: that it wasn't tuned on, like those that are asked; None for sentences of random passages.
         samples: how many at most.
         seed: of the draw; another than that of `build`, or pseudo-queries would be those that it was tuned on.
@@ -171,9 +172,11 @@ def _against_float32(kb: Collection, queries: Sequence[FloatArray]) -> list[floa
     """Overlap of the stored top ten with that by float32 vectors, of passages that are encoded anew.
 
     Of each query the fifteen best passages by the stored vectors: one from further back would have to pass five by
-    the rounding of int8 alone.
+    the rounding of int8 alone. Where bits alone are stored it is the best hundred.
     """
-    best = [kb.snapshot.late(query, _RESCORED, exact=True) for query in queries]
+    stored = kb.stats()["quantisation"]
+    depth = _RESCORED_BITS if stored and stored["bits"] == 1 else _RESCORED
+    best = [kb.snapshot.late(query, depth, exact=True) for query in queries]
     rows = np.unique(np.concatenate([found.rows for found in best]))
     texts = [passage.text for passage in kb.snapshot.passages(rows)]
     fresh = kb.encoder.encode_passages(texts).tokens

@@ -43,7 +43,9 @@ Codes: TypeAlias = npt.NDArray[np.uint8]
 _QUANTIZE_ROWS = 1 << 14  # bounds the copies that quantize() and binarize() make: 100 MB at D 1536
 
 
-def scores(query: FloatArray, documents: MultiVectors, rows: IntArray | None = None, *, threads: int = 1) -> FloatArray:
+def scores(
+    query: FloatArray | Codes, documents: Documents, rows: IntArray | None = None, *, threads: int = 1
+) -> FloatArray:
     """MaxSim of one query with every document, or with those in `rows`.
 
     Args:

@@ -18,7 +18,7 @@ from latewood import encode
 from latewood.collection import AddReport, Collection, Progress, differences
 from latewood.encode import Placement
 from latewood.errors import InputError, UsageError
-from latewood.index import disk_errors
+from latewood.index import DEFAULT_BITS, disk_errors
 from latewood.stores.encodings import FIRST, current_names, folder_of, names, set_current
 from latewood.types import EncoderSpec, Passage
 
@@ -107,8 +107,9 @@ def build(
         if name not in names(path):
             with disk_errors(path, "write"):
                 folder.parent.mkdir(exist_ok=True)
-            language = source.stats()["settings"]["analyzer"]
-            Collection.create(folder, encoder, language=language).close()
+            settings = source.stats()["settings"]
+            bits = settings.get("bits", DEFAULT_BITS)
+            Collection.create(folder, encoder, language=settings["analyzer"], bits=bits).close()
         with Collection.open(path, encoder, placement, encoding=name) as target:
             return _bring(source, target, name, progress)
 

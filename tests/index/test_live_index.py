@@ -16,7 +16,7 @@ from latewood.index.live import CATALOGUE
 from latewood.types import MultiVectors
 
 D = 16
-SPACES = {"late": Space(D, int8=True), "dense": Space(D)}
+SPACES = {"late": Space(D, 8), "dense": Space(D)}
 
 
 def vectors_of(key):

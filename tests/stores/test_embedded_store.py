@@ -213,7 +213,7 @@ def test_what_a_collection_remembers(tmp_path):
     EmbeddedStore.create(tmp_path / "kb", SPEC, {"analyzer": "plain", "note": [1]}, golden=golden).close()
     store = EmbeddedStore.open(tmp_path / "kb")
     assert store.spec == SPEC
-    assert store.settings == {"analyzer": "plain", "note": [1]}
+    assert store.settings == {"analyzer": "plain", "bits": 8, "note": [1]}
     assert np.array_equal(store.golden, golden)
     store.close()
 

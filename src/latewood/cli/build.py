@@ -99,7 +99,7 @@ def certify(
     """Measure how much of the exact ranking the late-interaction index keeps, on fresh questions."""
     questions = None if queries is None else list(read_queries(queries).values())
     with Collection.open(collection, model) as kb:
-        if kb.snapshot.late_index is None:
+        if not kb.snapshot.chooses:
             raise UsageError(f"{collection} has no late-interaction index, so late is exact: latewood build makes one")
         found = measure_certificate(kb, questions, samples=samples, seed=seed)
     if as_json:

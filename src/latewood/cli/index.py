@@ -22,6 +22,7 @@ from latewood.encode import Placement
 from latewood.endpoints import Estimate, is_endpoint_model, tokens_in
 from latewood.errors import UsageError
 from latewood.folders import FolderReport, index_paths
+from latewood.index import DEFAULT_BITS, check_bits
 from latewood.ingest import MAX_BYTES, Rules, count_jsonl, find_files, read_jsonl
 from latewood.late_index import build as build_index
 from latewood.late_index import is_worthwhile
@@ -60,6 +61,12 @@ ModelOption = Annotated[
     str | None,
     typer.Option("--model", metavar="NAME|FOLDER", help="minilm, a folder, openai:MODEL, or one of `latewood models`."),
 ]
+BitsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--bits", metavar="auto|1|8|16|32|1+8", help="Of a stored dimension, in a new collection; 8 if not given."
+    ),
+]
 TruncateOption = Annotated[
     bool, typer.Option("--truncate", help="Cut texts at the model's limit, as published figures do.")
 ]
@@ -89,6 +96,7 @@ def command(
     language: LanguageOption = None,
     model: ModelOption = None,
     truncate: TruncateOption = False,
+    bits: BitsOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = None,
     batch_size: BatchSizeOption = None,
@@ -109,12 +117,13 @@ def command(
     listing = find_files(paths, rules, collection)
     sent = _estimates(_model_name(collection, model), [file.path for file in listing.files], jsonl)
     total = sum(count_jsonl(path) for path in jsonl)
-    started = time.perf_counter()
-    files = FolderReport()
+    started, files = time.perf_counter(), FolderReport()
     with (
         remarks_from_warnings(),
         spending(sent, Terms(yes, max_tokens, price)) as account,
-        _open_or_create(collection, _Chosen(model, truncate, language, device, dtype, batch_size, download)) as kb,
+        _open_or_create(
+            collection, _Chosen(model, truncate, language, bits, device, dtype, batch_size, download)
+        ) as kb,
         nullcontext() if vectors_from is None else Collection.open(vectors_from) as source,
     ):
         with progress_bar(f"indexing into {collection}", None if paths or chunk else total, quiet=as_json) as advance:
@@ -179,6 +188,7 @@ class _Chosen:
     model: str | None
     truncate: bool
     language: str | None
+    bits: str | None
     device: str
     dtype: str | None
     batch_size: int | None
@@ -190,16 +200,20 @@ def _open_or_create(path: Path, chosen: _Chosen) -> Collection:
     placement = Placement(chosen.device, chosen.dtype or "float32", chosen.batch_size)
     if _is_new(path):
         check_analyzer(language or ANALYZERS[0])
+        check_bits(chosen.bits or DEFAULT_BITS)
         return Collection.create(
             path,
             model or "minilm",
             truncate=truncate,
             language=language or ANALYZERS[0],
+            bits=chosen.bits or DEFAULT_BITS,
             placement=placement,
             download=chosen.download,
         )
     kb = Collection.open(path, model, placement)
-    stored = kb.stats()["settings"]["analyzer"] if language else language
+    settings = kb.stats()["settings"]
+    stored = settings["analyzer"] if language else language
+    bits = settings.get("bits", DEFAULT_BITS)
     wrong = ""
     if truncate and not kb.spec.truncate:
         wrong = f"{path} keeps long texts whole; --truncate is chosen when a collection is made: make another"
@@ -207,6 +221,8 @@ def _open_or_create(path: Path, chosen: _Chosen) -> Collection:
         wrong = f"{path} was made in {kb.spec.dtype}; --dtype is chosen when a collection is made: make another"
     elif stored != language:
         wrong = f"{path} has the language {stored}; --language is chosen when a collection is made: make another"
+    elif chosen.bits is not None and str(bits) != chosen.bits:
+        wrong = f"{path} was made with --bits {bits}, which is chosen when a collection is made: make another"
     if wrong:
         kb.close()
         raise UsageError(wrong)

@@ -41,6 +41,15 @@ def _print(values: Mapping[str, Any], indent: str = "") -> None:
         if isinstance(value, Mapping):
             console.print(f"{indent}{key}")
             _print(value, indent + "  ")
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            console.print(f"{indent}{key}")
+            for entry in value:
+                console.print(f"{indent}  " + ", ".join(f"{k} {_shown(v)}" for k, v in entry.items()), markup=False)
         else:
-            shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
-            console.print(f"{indent}{key:<20} {shown}", markup=False)
+            console.print(f"{indent}{key:<20} {_shown(value)}", markup=False)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

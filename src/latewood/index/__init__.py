@@ -13,12 +13,12 @@ from latewood.index.disk import disk_errors, file_bytes, flush_folder
 from latewood.index.ladder import decide
 from latewood.index.late import LateIndex, Manifest
 from latewood.index.late_build import MEMORY_BUDGET, settings_of
-from latewood.index.levels import DEFAULT_BITS, LEVELS, Bits, Form, Signs, check_bits, floats_of
+from latewood.index.levels import DEFAULT_BITS, LEVELS, Bits, Form, Signs, Space, Stored, check_bits, floats_of
 from latewood.index.live import Index
 from latewood.index.lock import WriteLock
 from latewood.index.multivector import LATE_FOLDER, MultiVectorIndex, build_late
 from latewood.index.ranking import best
-from latewood.index.snapshot import IndexSnapshot, Space
+from latewood.index.snapshot import IndexSnapshot
 
 __all__ = [
     "DEFAULT_BITS",
@@ -40,6 +40,7 @@ __all__ = [
     "MultiVectorIndex",
     "Signs",
     "Space",
+    "Stored",
     "WriteLock",
     "best",
     "build_late",

@@ -33,7 +33,8 @@ def decide(
     """The form for a collection whose first vectors are these.
 
     Args:
-        bits: a level; or "auto", the fewest bits that keep `target` of the exact top ten of these vectors.
+        bits: as asked for (`latewood.index.levels.Bits`); "auto" is the fewest bits that keep `target` of the exact
+            top ten of these vectors.
         vectors: N documents, float32.
         queries: [Q, D] float32 each, to measure with; None for mixed runs of the documents' own vectors.
         target: of the mean overlap@10.
@@ -42,12 +43,13 @@ def decide(
     Raises:
         UsageError: no such level.
     """
-    check_bits(bits)
+    text = str(check_bits(bits))
     ladder: dict[str, Any] = {}
-    if bits == "auto":
+    if text == "auto":
         ladder = _measured(_sample(vectors, seed), queries, target, seed)
-        bits = int(ladder["chosen"])
-    return Form(bits, Signs.fit(floats_of(vectors).tokens) if bits == 1 else None, ladder)
+        text = str(ladder["chosen"])
+    signs = Signs.fit(floats_of(vectors).tokens) if text.startswith("1") and text != "16" else None
+    return Form(int(text.removeprefix("1+")), signs, ladder)
 
 
 def _sample(vectors: MultiVectors, seed: int) -> MultiVectors:

@@ -8,11 +8,11 @@ The codes themselves, asked with an integer query (docs/kernel.md), choose the s
 
 from __future__ import annotations
 
-import io
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -20,7 +20,19 @@ from latewood import maxsim
 from latewood.errors import CorruptionError, ShapeError, UsageError
 from latewood.types import BitVectors, FloatArray, IntArray, MultiVectors
 
-__all__ = ["DEFAULT_BITS", "LEVELS", "SHORT_LIST", "Bits", "Form", "Signs", "Stored", "check_bits", "floats_of"]
+__all__ = [
+    "DEFAULT_BITS",
+    "LEVELS",
+    "SHORT_LIST",
+    "Bits",
+    "Form",
+    "Signs",
+    "Space",
+    "Stored",
+    "check_bits",
+    "floats_of",
+    "signs_of",
+]
 
 LEVELS = (1, 8, 16, 32)
 """Bits of a dimension, fewest first."""
@@ -32,19 +44,24 @@ SHORT_LIST = 100
 
 _ROWS = 1 << 15  # codes that are turned into floats together
 
-Bits: TypeAlias = int | Literal["auto"]
+Bits: TypeAlias = int | str
+"""1, 8, 16, 32, "auto", or "1+8", "1+16", "1+32": signs in front of what is scored. Numbers may be text."""
+
+_RESCORED = tuple(f"1+{bits}" for bits in LEVELS[1:])
+
 Stored: TypeAlias = MultiVectors | BitVectors
 
 
 def check_bits(bits: Bits) -> Bits:
-    """Bits as they may be asked for.
+    """Bits as they may be asked for: a number where they are one.
 
     Raises:
         UsageError: no such level.
     """
-    if bits != "auto" and bits not in LEVELS:
-        raise UsageError(f"bits: got {bits!r}, expected auto, {', '.join(map(str, LEVELS[:-1]))} or {LEVELS[-1]}")
-    return bits
+    text = str(bits)
+    if text != "auto" and text not in _RESCORED and text not in map(str, LEVELS):
+        raise UsageError(f"bits: got {bits!r}, expected auto, {', '.join(map(str, LEVELS))} or {', '.join(_RESCORED)}")
+    return int(text) if text.isdecimal() else text
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,13 +112,41 @@ class Signs:
         return maxsim.scores(np.ascontiguousarray(query * self.spread), vectors, rows)
 
 
+def signs_of(column: str) -> str:
+    """The column of signs beside a column of vectors."""
+    return f"{column}.signs"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Space:
+    """What the vectors of a column have in common.
+
+    Args:
+        dim: D.
+        bits: of a dimension; 32 and 16 are floats, 8 is int8 with scales.
+        signs: what the codes stand for, where there is one bit a dimension; else None.
+    """
+
+    dim: int
+    bits: int = 32
+    signs: Signs | None = None
+
+    def empty(self) -> MultiVectors:
+        """The vectors of no rows."""
+        offsets = np.zeros(1, np.int64)
+        if self.bits == 8:
+            return MultiVectors(np.zeros((0, self.dim), np.int8), offsets, np.zeros(0, np.float32))
+        return MultiVectors(np.zeros((0, self.dim), np.float16 if self.bits == 16 else np.float32), offsets)
+
+
 @dataclass(frozen=True, eq=False)
 class Form:
     """How the token vectors of a collection are stored. Fixed with the first of them.
 
     Args:
         bits: of a dimension, one of `LEVELS`.
-        signs: what the bits stand for, where there is one a dimension; else None.
+        signs: what one bit stands for. With 1 bit that is all there is; with more, signs are kept beside, to choose a
+            short list. None: there are no signs.
         ladder: what each level kept on a sample, JSON-ready; empty where nobody asked.
     """
 
@@ -111,7 +156,7 @@ class Form:
 
     def store(self, vectors: MultiVectors) -> Stored:
         """N documents, float32 or int8 with scales, as they are stored."""
-        if self.signs is not None:
+        if self.bits == 1 and self.signs is not None:
             return self.signs.encode(vectors)
         if self.bits == DEFAULT_BITS:
             return vectors if vectors.scales is not None else maxsim.quantize(vectors)
@@ -120,18 +165,30 @@ class Form:
             return vectors
         return MultiVectors(floats_of(vectors).tokens.astype(dtype), vectors.offsets)
 
+    def columns(self, name: str, vectors: MultiVectors) -> dict[str, Stored]:
+        """The columns of a segment that hold these N documents."""
+        columns = {name: self.store(vectors)}
+        if self.signs is not None and self.bits > 1:
+            columns[signs_of(name)] = self.signs.encode(vectors)
+        return columns
+
+    def spaces(self, name: str, dim: int) -> dict[str, Space]:
+        """What those columns have in common."""
+        spaces = {name: Space(dim, self.bits, self.signs if self.bits == 1 else None)}
+        if self.signs is not None and self.bits > 1:
+            spaces[signs_of(name)] = Space(dim, 1, self.signs)
+        return spaces
+
     def told(self) -> dict[str, Any]:
         """What `stats` says of it."""
-        return {"bits": self.bits, "ladder": dict(self.ladder) or None}
+        return {"bits": self.bits, "signs": self.signs is not None, "ladder": dict(self.ladder) or None}
 
     def to_bytes(self) -> bytes:
         """As a record of the catalogue."""
-        empty = np.zeros(0, np.float32)
-        signs = self.signs or Signs(empty, empty)
-        told = np.frombuffer(json.dumps({"bits": self.bits, "ladder": self.ladder}).encode(), np.uint8)
-        buffer = io.BytesIO()
-        np.savez(buffer, told=told, center=signs.center, spread=signs.spread)
-        return buffer.getvalue()
+        told = {"bits": self.bits, "ladder": self.ladder, "center": "", "spread": ""}
+        if self.signs is not None:
+            told |= {"center": _text(self.signs.center), "spread": _text(self.signs.spread)}
+        return json.dumps(told, sort_keys=True).encode()
 
     @classmethod
     def from_bytes(cls, record: bytes) -> Form:
@@ -141,12 +198,19 @@ class Form:
             CorruptionError: it didn't.
         """
         try:
-            with np.load(io.BytesIO(record), allow_pickle=False) as arrays:
-                told = json.loads(arrays["told"].tobytes())
-                signs = Signs(arrays["center"], arrays["spread"])
+            told = json.loads(record)
+            signs = Signs(_floats_in(told["center"]), _floats_in(told["spread"]))
             return cls(int(told["bits"]), signs if len(signs.center) else None, told["ladder"])
-        except (ValueError, KeyError, OSError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise CorruptionError(f"the record of how vectors are stored can't be read ({error})") from None
+
+
+def _text(values: FloatArray) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
+
+
+def _floats_in(text: str) -> FloatArray:
+    return np.frombuffer(base64.b64decode(text), "<f4").astype(np.float32)
 
 
 def floats_of(vectors: Stored, signs: Signs | None = None) -> MultiVectors:

@@ -83,10 +83,12 @@ class Index:
             self._newest = self._moved_on(self._newest)
             return self._newest
 
-    def keep(self, column: str, space: Space) -> None:
-        """Say how a column is stored, where that was left open until its first vectors came."""
+    def keep(self, spaces: Mapping[str, Space]) -> None:
+        """Say how columns are stored, where that was left open until their first vectors came."""
         with self._mutex:
-            self._newest = replace(self._newest, spaces={**self._newest.spaces, column: space})
+            known = self._newest
+            touched = {column: np.zeros(len(known.alive), bool) for column in spaces}
+            self._newest = replace(known, spaces={**known.spaces, **spaces}, touched={**known.touched, **touched})
 
     def _moved_on(self, known: IndexSnapshot) -> IndexSnapshot:
         head = self.catalogue.head()

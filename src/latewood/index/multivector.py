@@ -23,7 +23,7 @@ from latewood.index.late_build import MEMORY_BUDGET, Plan, build_lists, finish, 
 from latewood.index.levels import DEFAULT_BITS, Bits, Form, check_bits
 from latewood.index.live import CATALOGUE, Index
 from latewood.index.pooling import pooled
-from latewood.index.snapshot import IndexSnapshot, Space
+from latewood.index.snapshot import IndexSnapshot
 from latewood.types import Candidates, FloatArray, MultiVectors
 
 __all__ = ["LATE_FOLDER", "MultiVectorIndex", "build_late"]
@@ -77,9 +77,7 @@ def build_late(
     snapshot = index.snapshot()
     space = snapshot.spaces[column]
     if space.signs is not None:
-        raise UsageError(
-            "the vectors are kept as bits alone, which a search scans: there is no index to build over them"
-        )
+        raise UsageError("vectors are kept as bits alone, which a search scans: there is no index to build")
     vectors = sum(int(segment.offsets(column)[-1]) for segment in snapshot.segments)
     plan = Plan.of(snapshot.head, column, vectors, space.dim, centroids, memory_budget, seed)
     folder = index.folder / LATE_FOLDER
@@ -143,8 +141,8 @@ class MultiVectorIndex:
                 documents and scaled to length 1. Fitted here, stored, applied to queries. For wide models.
             pool_factor: keep about 1 / pool_factor of each document's vectors (`latewood.index.pooling`); None for all.
             bits: of a stored dimension, 1, 8, 16 or 32; "auto" measures on the first documents what each keeps of the
-                exact top ten, and takes the fewest that keep 0.99 (docs/quantisation.md). One bit needs no index: the
-                codes of all documents are scanned.
+                exact top ten, and takes the fewest that keep 0.99; "1+8" keeps signs beside int8. With signs no
+                centroids are trained: the signs of all documents are scanned (docs/quantisation.md).
             target_overlap: mean overlap@10 with exhaustive scoring that the depths are tuned for, below 1.
             queries: [Q, D] each, to tune and measure on; None for pseudo-queries, runs of the documents' own vectors.
             centroids: K; None for about 8 times the root of the number of vectors.
@@ -175,7 +173,7 @@ class MultiVectorIndex:
         built = cls._opened(folder)
         try:
             built._store(first, batches, progress)
-            if built._form.bits == 1:
+            if built._form.signs is not None:
                 built._end()
             else:
                 build_late(
@@ -217,7 +215,7 @@ class MultiVectorIndex:
             catalogue.close()
             raise
         return cls(
-            Index(folder, catalogue, {_COLUMN: Space(dim, form.bits, form.signs)}),
+            Index(folder, catalogue, form.spaces(_COLUMN, dim)),
             form,
             projection if projection.size else None,
         )
@@ -263,8 +261,8 @@ class MultiVectorIndex:
                         f"{self._index.folder} holds {stored} documents of a build with other documents or another "
                         f"version: remove the folder and build again"
                     )
-                reduced = self._form.store(_reduced(vectors, self._projection))
-                self._index.commit(ids, {_COLUMN: reduced}, {}, 0, lambda rows: None)
+                reduced = _reduced(vectors, self._projection)
+                self._index.commit(ids, self._form.columns(_COLUMN, reduced), {}, 0, lambda rows: None)
             if progress is not None:
                 progress("store", seen, 0)
         if seen < stored:

@@ -15,7 +15,7 @@ from latewood.errors import InputError, ShapeError
 from latewood.index.catalogue import Head
 from latewood.index.depths import TUNED_K
 from latewood.index.ids import IdTable
-from latewood.index.levels import SHORT_LIST, Signs, Stored, floats_of
+from latewood.index.levels import SHORT_LIST, Space, Stored, floats_of, signs_of
 from latewood.index.ranking import best
 from latewood.index.segment import Segment
 from latewood.types import BitVectors, Candidates, FloatArray, IntArray, MultiVectors
@@ -24,28 +24,6 @@ __all__ = ["IndexSnapshot", "Space"]
 
 _DECODED = 64
 """Documents whose bits are turned into floats together: about 40 MB of them."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Space:
-    """What the vectors of a column have in common.
-
-    Args:
-        dim: D.
-        bits: of a dimension (`latewood.index.levels`); 32 and 16 are floats, 8 is int8 with scales.
-        signs: what the codes stand for, where there is one bit a dimension; else None.
-    """
-
-    dim: int
-    bits: int = 32
-    signs: Signs | None = None
-
-    def empty(self) -> MultiVectors:
-        """The vectors of no rows."""
-        offsets = np.zeros(1, np.int64)
-        if self.bits == 8:
-            return MultiVectors(np.zeros((0, self.dim), np.int8), offsets, np.zeros(0, np.float32))
-        return MultiVectors(np.zeros((0, self.dim), np.float16 if self.bits == 16 else np.float32), offsets)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,15 +72,15 @@ class IndexSnapshot:
             query: [Q, D] float32.
             k: how many at most.
             rows: only these; None for all. Dead ones are left out, repeated ones count once.
-            exact: score all of them. Otherwise, where vectors are kept as bits alone, the codes choose a short list,
-                and only that is scored; other vectors are all scored anyway.
+            exact: score all of them. Otherwise, where there are signs, alone or beside the vectors, they choose a
+                short list, and only that is scored; where there are none, all are scored anyway.
 
         Raises:
             ShapeError: the query's shape or content, or a row that was never given out.
             CorruptionError: a block that the search touches is not what was written.
         """
         query = self.checked(column, query)
-        if not exact and self.spaces[column].signs is not None:
+        if not exact and self.coded(column):
             return self._by_signs(column, query, k, self.live_rows if rows is None else self.living(rows))
         if rows is None and self.spaces[column].signs is None:
             rows = self.live_rows
@@ -112,6 +90,12 @@ class IndexSnapshot:
             rows = self.live_rows if rows is None else self.living(rows)
             scores = self.scores(column, query, rows)
         return best(rows, scores, k, self.ids)
+
+    def coded(self, column: str) -> str:
+        """The column of signs that chooses for a column of vectors, perhaps itself; "" where there is none."""
+        if self.spaces[column].signs is not None:
+            return column
+        return signs_of(column) if signs_of(column) in self.spaces else ""
 
     def _by_signs(self, column: str, query: FloatArray, k: int, rows: IntArray) -> Candidates:
         """The best k of these living rows among those that their codes put first."""
@@ -124,13 +108,14 @@ class IndexSnapshot:
 
     def _estimates(self, column: str, query: FloatArray, rows: IntArray) -> FloatArray:
         """[n] float32, scores of these rising rows by their codes."""
-        space = self.spaces[column]
+        name = self.coded(column)
+        space = self.spaces[name]
         assert space.signs is not None
-        self._touch(column, rows)
+        self._touch(name, rows)
         estimates = np.empty(len(rows), np.float32)
         for segment, positions, local in self._by_segment(rows):
             some = None if len(local) == len(segment) else local
-            estimates[positions] = space.signs.estimates(query, segment.codes(column, space.dim), some)
+            estimates[positions] = space.signs.estimates(query, segment.codes(name, space.dim), some)
         return estimates
 
     def _all_scores(self, segment: Segment, column: str, query: FloatArray) -> FloatArray:
@@ -228,7 +213,7 @@ class IndexSnapshot:
     # -- looking up ------------------------------------------------------------------------------------------------
 
     def vectors(self, column: str, rows: IntArray) -> MultiVectors:
-        """The vectors of these rows, in this order, as they are scored: int8 with scales, floats, or what bits stand for.
+        """The vectors of these rows, in this order, as they are scored: int8, floats, or what bits stand for.
 
         Args:
             column: its name.
@@ -257,7 +242,8 @@ class IndexSnapshot:
         parts = []
         for i, j in zip(owner.tolist(), local.tolist(), strict=True):
             many = columns[i]
-            assert isinstance(many, MultiVectors) and many.scales is not None
+            assert isinstance(many, MultiVectors)
+            assert many.scales is not None
             parts.append(many.scales[many.offsets[j] : many.offsets[j + 1]])
         return np.concatenate(parts)
 

@@ -13,19 +13,26 @@ from typing import Any
 
 import numpy as np
 
-from latewood import maxsim
-from latewood.errors import InputError, PipelineError, ShapeError
+from latewood.errors import InputError, PipelineError, ShapeError, UsageError
 from latewood.index import (
+    DEFAULT_BITS,
     LATE_FOLDER,
+    LEVELS,
     Catalogue,
+    Form,
     Index,
+    IndexSnapshot,
     LateIndex,
     Manifest,
     Space,
+    Stored,
     WriteLock,
     build_late,
+    check_bits,
+    decide,
     disk_errors,
     file_bytes,
+    floats_of,
     flush_folder,
     record_crc,
     settings_of,
@@ -36,11 +43,13 @@ from latewood.stores.bm25 import Bm25
 from latewood.stores.metadata import Metadata
 from latewood.stores.snapshot import DENSE, SOURCE_IDS, TOKENS, EmbeddedSnapshot
 from latewood.stores.texts import TABLES, Record, Texts, content_digest, record_of
-from latewood.types import EncodedPassages, EncoderSpec, FloatArray, MultiVectors, Passage
+from latewood.types import EncodedPassages, EncoderSpec, FloatArray, IntArray, MultiVectors, Passage
 
 __all__ = ["EmbeddedSnapshot", "EmbeddedStore"]
 
-DEFAULTS: Mapping[str, Any] = {"analyzer": ANALYZERS[0]}
+DEFAULTS: Mapping[str, Any] = {"analyzer": ANALYZERS[0], "bits": DEFAULT_BITS}
+
+_FORM = "form"
 
 
 class EmbeddedStore:
@@ -56,6 +65,7 @@ class EmbeddedStore:
         self._bm25 = Bm25(index.folder / "derived" / "bm25", index.catalogue, settings["analyzer"], self._texts.texts)
         self._metadata = Metadata(self._texts.metadata)
         self._late: LateIndex | None = None
+        self._form = _form_of(settings)
         self.path = index.folder
         self.spec = spec
         self.settings = settings
@@ -76,16 +86,21 @@ class EmbeddedStore:
         Args:
             path: the folder; its parent must exist, it must not (or be empty).
             spec: the encoder that will fill it.
-            settings: JSON object; `analyzer`, one of `ANALYZERS`, is how BM25 cuts words.
+            settings: JSON object; `analyzer`, one of `ANALYZERS`, is how BM25 cuts words; `bits`, of a dimension of a
+                stored token vector, is as in `latewood.index.Bits`; what "auto" is depends on the first passages.
             golden: vectors to recognise the encoder by, kept for `golden`.
 
         Raises:
             InputError: the folder is already something.
+            UsageError: an analyser or a number of bits that there isn't.
             StorageError: the disk refused.
         """
         path = Path(path)
         chosen = {**DEFAULTS, **(settings or {})}
+        chosen["bits"] = check_bits(chosen["bits"])
         check_analyzer(chosen["analyzer"])
+        if chosen["bits"] != DEFAULT_BITS and not spec.dim:
+            raise UsageError(f"bits: got {chosen['bits']}, but '{spec.name}' gives no token vectors: leave it out")
         meta = {
             "spec": json.dumps(asdict(spec), sort_keys=True).encode(),
             "settings": json.dumps(chosen, sort_keys=True).encode(),
@@ -132,10 +147,12 @@ class EmbeddedStore:
         catalogue = Catalogue.open(path / CATALOGUE)
         try:
             spec = EncoderSpec(**json.loads(catalogue.get("spec")))
-            columns = {TOKENS: Space(spec.dim, int8=True), DENSE: Space(spec.dense_dim)}
+            settings = json.loads(catalogue.get("settings"))
+            form = _form_of(settings)
+            columns = {**(form or Form(32)).spaces(TOKENS, spec.dim), DENSE: Space(spec.dense_dim)}
             spaces = {name: space for name, space in columns.items() if space.dim}
-            store = cls(Index(path, catalogue, spaces), spec, json.loads(catalogue.get("settings")))
-            store._index.snapshot()
+            store = cls(Index(path, catalogue, spaces), spec, settings)
+            store._newest()
             if write:
                 store.start_writing()
         except BaseException:
@@ -153,7 +170,23 @@ class EmbeddedStore:
         array: FloatArray = np.load(io.BytesIO(self._index.catalogue.get("golden")), allow_pickle=False)
         return array
 
+    @property
+    def form(self) -> Form | None:
+        """How token vectors are stored; None while that is left to the first of them."""
+        return self._form
+
     # -- reading ---------------------------------------------------------------------------------------------------
+
+    def _newest(self) -> IndexSnapshot:
+        snapshot = self._index.snapshot()
+        if self._form is None and snapshot.generation:  # somebody has added the first vectors
+            self._use(Form.from_bytes(self._index.catalogue.get(_FORM)))
+            snapshot = self._index.snapshot()
+        return snapshot
+
+    def _use(self, form: Form) -> None:
+        self._form = form
+        self._index.keep(form.spaces(TOKENS, self.spec.dim))
 
     def snapshot(self) -> EmbeddedSnapshot:
         """The newest committed generation.
@@ -161,7 +194,7 @@ class EmbeddedStore:
         Raises:
             CorruptionError: what is needed to know it is not what was written.
         """
-        snapshot = self._index.snapshot()
+        snapshot = self._newest()
         if TOKENS in snapshot.spaces:
             self._late = LateIndex.of(self.path / LATE_FOLDER, self._index.catalogue, self._late)
         # One that a builder made since, of a commit that this snapshot hasn't seen, is for the next one.
@@ -201,7 +234,7 @@ class EmbeddedStore:
 
         Args:
             passages: N passages.
-            encoded: their vectors, in the same order; token vectors are stored as int8 with scales, and may come so.
+            encoded: their vectors, in the same order; token vectors may come as int8 with scales.
 
         Raises:
             ShapeError: not as many vectors as passages, or of another D than the collection's.
@@ -213,25 +246,37 @@ class EmbeddedStore:
         records = [record_of(passage) for passage in passages]
         last = {record[0]: i for i, record in enumerate(records)}
         if not last:
-            return self._index.snapshot().generation
+            return self._newest().generation
         kept = sorted(last.values())
-        vectors = {}
+        vectors: dict[str, Stored] = {}
+        self.start_writing()
+        self._newest()
+        form = self._form
         if self.spec.dim:
-            tokens = encoded.tokens
-            vectors[TOKENS] = _only(tokens if tokens.scales is not None else maxsim.quantize(tokens), kept)
+            tokens = _only(encoded.tokens, kept)
+            form = form or decide(self.settings["bits"], floats_of(tokens))
+            vectors |= form.columns(TOKENS, tokens)
         if self.spec.dense_dim:
             vectors[DENSE] = _only(encoded.dense, kept)
-        return self._commit([records[i] for i in kept], vectors)
+        return self._commit([records[i] for i in kept], vectors, form if form is not self._form else None)
 
-    def _commit(self, records: list[Record], vectors: Mapping[str, MultiVectors]) -> int:
-        self.start_writing()
+    def _commit(self, records: list[Record], vectors: Mapping[str, Stored], form: Form | None) -> int:
+        """Commit passages, and how vectors are stored where these are the first."""
+
+        def record(rows: IntArray) -> None:
+            self._texts.write(rows, records)
+            if form is not None:
+                self._index.catalogue.put(_FORM, form.to_bytes())
+
         head = self._index.commit(
             [record[0] for record in records],
             vectors,
             {SOURCE_IDS: [record[1] for record in records]},
             record_crc(*(record[-1] for record in records)),
-            lambda rows: self._texts.write(rows, records),
+            record,
         )
+        if form is not None:
+            self._use(form)
         return head.generation
 
     def _check_shapes(self, passages: Sequence[Passage], encoded: EncodedPassages) -> None:
@@ -276,14 +321,16 @@ class EmbeddedStore:
         if TOKENS not in snapshot.spaces:
             return 0, 0
         covered = len(late) if late else 0
-        sizes = [(part.record.first_row, int(part.vectors(TOKENS).offsets[-1])) for part in snapshot.segments]
+        sizes = [(part.record.first_row, int(part.offsets(TOKENS)[-1])) for part in snapshot.segments]
+        if self._form is None or self._form.signs is not None:  # signs are scanned
+            return 0, sum(size for _, size in sizes)
         return sum(size for first, size in sizes if first >= covered), sum(size for _, size in sizes)
 
     # -- looking after ---------------------------------------------------------------------------------------------
 
     def stats(self) -> dict[str, Any]:
         """Counts, bytes on disk by part, settings and encoder: JSON-ready."""
-        snapshot = self._index.snapshot()
+        snapshot = self._newest()
         files = [segment.file for segment in snapshot.segments]
         parts = {
             part: sum(file.bytes_of(name) for file in files for name in file.names if _part(name) == part)
@@ -297,7 +344,7 @@ class EmbeddedStore:
             "passages": len(snapshot.live_rows),
             "deleted": len(snapshot.alive) - len(snapshot.live_rows),
             "vectors": sum(
-                len(segment.vectors(TOKENS).tokens) for segment in snapshot.segments if TOKENS in snapshot.spaces
+                int(segment.offsets(TOKENS)[-1]) for segment in snapshot.segments if TOKENS in snapshot.spaces
             ),
             "segments": len(files),
             "bytes": {
@@ -308,6 +355,7 @@ class EmbeddedStore:
                 "total": segments + catalogue + self._bm25.bytes() + (late.bytes if late else 0),
             },
             "late_index": settings_of(late) if late else None,
+            "quantisation": self._form.told() if self._form else None,
             "settings": dict(self.settings),
             "encoder": asdict(self.spec),
         }
@@ -322,6 +370,8 @@ class EmbeddedStore:
     def _meta_findings(self) -> list[str]:
         for key in ("format", "spec", "settings", "golden"):
             self._index.catalogue.get(key)
+        if self._index.catalogue.has(_FORM):
+            Form.from_bytes(self._index.catalogue.get(_FORM))
         return []
 
     def _late_findings(self) -> list[str]:
@@ -333,6 +383,12 @@ class EmbeddedStore:
         rows = np.arange(len(snapshot.alive))
         keys = zip(snapshot.ids(rows), snapshot.strings(SOURCE_IDS, rows), strict=True)
         return self._texts.findings(len(rows), keys)
+
+
+def _form_of(settings: Mapping[str, Any]) -> Form | None:
+    """How token vectors are stored, as far as settings say; what one bit stands for depends on the first vectors."""
+    bits = settings.get("bits", DEFAULT_BITS)  # collections of format 1 that were made before had 8
+    return Form(bits) if bits in LEVELS[1:] else None
 
 
 def _part(array: str) -> str:

@@ -1,7 +1,7 @@
 """Vectors that are stored already, by the text that they were made of: no text is encoded twice.
 
 A passage whose metadata changed, or that moved within its document, has the vectors that it had; so has a passage of
-another collection of the same encoder. Stored token vectors are int8, and are taken over as they are.
+another collection of the same encoder. Where both keep int8, token vectors are taken over as they are.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from latewood import maxsim
+from latewood.index import floats_of
 from latewood.stores.snapshot import EmbeddedSnapshot
 from latewood.types import EncodedPassages, IntArray, MultiVectors
 
@@ -43,7 +44,11 @@ class KnownVectors:
 
 
 def encode_unknown(
-    texts: Sequence[str], known: Sequence[KnownVectors], encode: Callable[[list[str]], EncodedPassages]
+    texts: Sequence[str],
+    known: Sequence[KnownVectors],
+    encode: Callable[[list[str]], EncodedPassages],
+    *,
+    int8: bool = True,
 ) -> tuple[EncodedPassages, int]:
     """Vectors of N texts, encoded only where no one has them.
 
@@ -51,9 +56,11 @@ def encode_unknown(
         texts: of passages.
         known: where to look, in this order; of encoders equal to the one that encodes.
         encode: makes the vectors of the others.
+        int8: they will be kept as int8. Otherwise they come as floats.
 
     Returns:
-        The vectors, token vectors as int8 with scales where any was known; and how many texts were.
+        The vectors, token vectors as int8 with scales where any was known and int8 is to be kept; and how many texts
+        were known.
     """
     places: list[tuple[int, int] | None] = [_place(text, known) for text in texts]
     fresh = [text for text, place in zip(texts, places, strict=True) if place is None]
@@ -65,15 +72,25 @@ def encode_unknown(
         taken[len(known) if place is None else place[0]].append(position)
     for number, source in enumerate(known):
         rows = np.array([place[1] for place in places if place is not None and place[0] == number], np.int64)
-        parts.append(source.snapshot.stored(rows))
+        tokens, dense = source.snapshot.stored(rows)
+        parts.append((_as(tokens, int8), dense))
     cut = 0
     if fresh:
         encoded = encode(fresh)
         cut = encoded.cut
-        parts.append((maxsim.quantize(encoded.tokens) if encoded.tokens.dim else encoded.tokens, encoded.dense))
+        parts.append((_as(encoded.tokens, int8), encoded.dense))
     order = np.argsort(np.array([position for some in taken for position in some], np.int64), kind="stable")
     tokens = _joined([tokens for tokens, _ in parts], order)
     return EncodedPassages(tokens, _joined([dense for _, dense in parts], order), cut), len(texts) - len(fresh)
+
+
+def _as(tokens: MultiVectors, int8: bool) -> MultiVectors:
+    if not tokens.dim:
+        return tokens
+    if int8:
+        return tokens if tokens.scales is not None else maxsim.quantize(tokens)
+    floats = floats_of(tokens)
+    return MultiVectors(floats.tokens.astype(np.float32, copy=False), floats.offsets)
 
 
 def _joined(parts: Sequence[MultiVectors], order: IntArray) -> MultiVectors:

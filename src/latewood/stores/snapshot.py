@@ -86,14 +86,14 @@ class EmbeddedSnapshot:
         exact: bool = False,
         depths: Mapping[str, int] | None = None,
     ) -> Candidates:
-        """Best k passages by MaxSim with `tokens` [Q, D] over the stored int8 vectors.
+        """Best k passages by MaxSim with `tokens` [Q, D] over the stored vectors.
 
         Args:
             tokens: the query's vectors.
             k: how many at most.
             rows: only these; None for all.
             exact: score all of them. Otherwise the late-interaction index chooses whom to score, where there is one
-                and more than a few are in question.
+                and more than a few are in question; or signs, where they are kept.
             depths: of the index's search, instead of the tuned ones (`latewood.index.Depths`).
 
         Raises:
@@ -103,9 +103,14 @@ class EmbeddedSnapshot:
         """
         self._require(TOKENS)
         if exact or self._late is None:
-            return self._index.search(TOKENS, tokens, k, rows)
+            return self._index.search(TOKENS, tokens, k, rows, exact=exact)
         chosen = self._late.depths.but(depths) if depths else None
         return self._late.search(self._index, TOKENS, tokens, k, rows, chosen)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether `late` scores a short list only, unless told to be exact."""
+        return self._late is not None or (TOKENS in self._index.spaces and bool(self._index.coded(TOKENS)))
 
     @property
     def late_index(self) -> LateIndex | None:
@@ -119,12 +124,12 @@ class EmbeddedSnapshot:
             PipelineError: the collection has no token vectors, or no late-interaction index.
         """
         self._require(TOKENS)
-        if self._late is None:
+        if self._late is None and not self.chooses:
             raise PipelineError("no late-interaction index was built, so late is exhaustive: latewood build makes one")
         return measure(self._late, self._index, TOKENS, queries)
 
     def vectors(self, rows: IntArray) -> MultiVectors:
-        """The stored token vectors of these passages, in this order: int8 with scales.
+        """The stored token vectors of these passages, in this order: int8 with scales, floats, or what bits stand for.
 
         Raises:
             PipelineError: the collection has no token vectors.
@@ -133,7 +138,7 @@ class EmbeddedSnapshot:
         return self._index.vectors(TOKENS, rows)
 
     def stored(self, rows: IntArray) -> tuple[MultiVectors, MultiVectors]:
-        """The token vectors and the single vectors of these passages as they are stored; D 0 for what there isn't."""
+        """The token vectors and the single vectors of these passages, as `vectors`; D 0 for what there isn't."""
         found = [
             self._index.vectors(column, rows) if column in self._index.spaces else MultiVectors.none(len(rows))
             for column in (TOKENS, DENSE)
