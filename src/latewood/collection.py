@@ -19,7 +19,7 @@ from typing import Any
 from latewood import encode
 from latewood.encode import Placement
 from latewood.errors import EncoderMismatch, StorageError, UsageError
-from latewood.index import DEFAULT_BITS, Bits, Form, LateIndex
+from latewood.index import DEFAULT_BITS, KEEP_FOR, Bits, Form, LateIndex
 from latewood.protocols import Encoder, Snapshot
 from latewood.searching import DEFAULT_PIPELINE, Progress, Searching, load_for
 from latewood.stores.conditions import Where
@@ -258,6 +258,25 @@ class Collection(Searching):
         self.start_writing()
         try:
             return self._store.delete(list(ids))
+        finally:
+            self.refresh()
+
+    def compact(self, keep_for: float = KEEP_FOR) -> int:
+        """Rewrite the files without what is dead, merge small ones, and give space back; how many were written.
+
+        A writer does so by itself, bit by bit; this does it all at once. Ids, generation and answers stay the same.
+
+        Args:
+            keep_for: seconds that replaced files, and the texts of passages that died, stay for readers of older
+                generations. A reader that comes for them later gets a `StaleError`, and must `refresh()`.
+
+        Raises:
+            LockedError: another process is writing.
+            StorageError: the disk refused; the collection is as before.
+        """
+        self.start_writing()
+        try:
+            return self._store.compact(keep_for)
         finally:
             self.refresh()
 

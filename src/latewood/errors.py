@@ -12,6 +12,7 @@
      │   ├─ ModelError          a model that isn't there or isn't what it should be
      │   ├─ EndpointError       a service that can't be reached, refuses, or answers with something else
      │   ├─ LockedError         another process is writing
+     │   ├─ StaleError          a reader stayed on a generation whose texts have gone
      │   └─ StorageError        the disk said no (full, read-only, gone)
      └─ CorruptionError         stored data is not what was written      (exit code 1)
 
@@ -32,6 +33,7 @@ __all__ = [
     "ModelError",
     "PipelineError",
     "ShapeError",
+    "StaleError",
     "StorageError",
     "UnavailableError",
     "UsageError",
@@ -98,6 +100,10 @@ class EndpointError(UnavailableError):
 
 class LockedError(UnavailableError):
     """Another process holds the write lock of a collection."""
+
+
+class StaleError(UnavailableError):
+    """A reader stayed on an old generation for so long that some of it has been removed; `refresh()` moves it on."""
 
 
 class StorageError(UnavailableError):

@@ -1,9 +1,11 @@
 """Run as a process: does change after change to a collection, and says so after each.
 
-    python changing_process.py COLLECTION ACKNOWLEDGEMENTS CHANGES SESSION WORDS
+    python changing_process.py COLLECTION ACKNOWLEDGEMENTS CHANGES SESSION WORDS [KEEP]
 
-Acknowledgements go to a file, one line with the generation each, written when the change has returned. The collection
-is created if it isn't there (acknowledged as 0) and closed and opened again after every SESSION changes.
+Every fourth change is followed by a compaction, in turns of everything and of one run, with what it replaces kept for
+KEEP seconds (0). Upkeep is at work besides. Acknowledgements go to a file, one line with the generation each, written
+when the change has returned. The collection is created if it isn't there (acknowledged as 0) and closed and opened
+again after every SESSION changes.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from script_of_changes import SPEC, apply, states
 from latewood.stores.embedded import EmbeddedStore
 
 
-def main(path: Path, acknowledgements: Path, changes: int, session: int, words: int) -> None:
+def main(path: Path, acknowledgements: Path, changes: int, session: int, words: int, keep: int = 0) -> None:
     log = os.open(acknowledgements, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     store = EmbeddedStore.open(path) if path.exists() else EmbeddedStore.create(path, SPEC)
     generation = store.snapshot().generation
@@ -28,6 +30,11 @@ def main(path: Path, acknowledgements: Path, changes: int, session: int, words: 
         os.write(log, f"{n}\n".encode())
         if n % 3 == 0:
             store.snapshot().bm25("copper harbour", 5)
+        if n % 8 == 6:
+            store.compact(keep_for=keep)
+        if n % 8 == 2:
+            store._index.compact_once(everything=True)
+            store._index.purge(keep_for=keep)
         if n % session == 0:
             store.close()
             store = EmbeddedStore.open(path)

@@ -1,6 +1,6 @@
 """Run under `disk_recorder.c`: lets one change to the disk after another fail, until nothing fails any more.
 
-    python failing_process.py FOLDER add|delete|create|search "full"|"full once"|"broken" STEP
+    python failing_process.py FOLDER add|delete|compact|create|search "full"|"full once"|"broken" STEP
 
 The first to fail, then the one STEP later, and so on. Prints how many there were to fail. An assertion that doesn't
 hold ends it with its traceback.
@@ -70,6 +70,27 @@ def change(what: str, folder: Path, how: str, at: int) -> bool:
     return reached
 
 
+def compact(folder: Path, how: str, at: int) -> bool:
+    """Refused or not, the generation and what it holds stay; another try succeeds."""
+    path = folder / f"{at}.lw"
+    shutil.copytree(folder / "base.lw", path)
+    state = states(GENERATION)[-1]
+    store = EmbeddedStore.open(path, write=True)
+    reached, _ = failing(at, how, lambda: store.compact(keep_for=0))
+    for _ in range(2):
+        assert store.snapshot().generation == GENERATION
+        assert_holds(store, state)
+        store.close()
+        store = EmbeddedStore.open(path)
+    store.compact(keep_for=0)
+    assert store.stats()["segments"] == 1
+    assert len(list((path / "segments").iterdir())) == 1
+    assert_holds(store, state)
+    assert_holds(store, apply(store, GENERATION + 1, state))
+    store.close()
+    return reached
+
+
 def create(folder: Path, how: str, at: int) -> bool:
     path = folder / f"{at}.lw"
     reached, refused = failing(at, how, lambda: EmbeddedStore.create(path, SPEC).close())
@@ -110,7 +131,7 @@ def main(folder: Path, what: str, how: str, step: int) -> int:
         state = apply(store, n, state)
     store.close()
     at = 1
-    attempt = {"create": create, "search": search}.get(what, partial(change, what))
+    attempt = {"create": create, "search": search, "compact": compact}.get(what, partial(change, what))
     while attempt(folder, how, at):
         shutil.rmtree(folder / f"{at}.lw")
         at += step

@@ -1,4 +1,4 @@
-"""kill -9 at random moments of add and delete loses nothing acknowledged and shows nothing half-done."""
+"""kill -9 at random moments of add, replace, delete, compact loses nothing acknowledged, shows nothing half-done."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ def kill_often(folder, times, seed):
         assert_holds(store, states(generation)[-1])
         store.start_writing()
         known = {segment.record.file for segment in store._index.snapshot().segments}
+        known |= {one.file for one in store._index.retired()}
         assert {path.name for path in (collection / "segments").iterdir()} == known
         assert not list(collection.glob("derived/bm25/building"))
         store.close()
@@ -63,5 +64,5 @@ def test_eight_kills(tmp_path):
 
 @pytest.mark.long
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kill -9 is a signal of POSIX")
-def test_a_hundred_kills(tmp_path):
-    kill_often(tmp_path, 100, seed=2)
+def test_two_hundred_kills(tmp_path):
+    kill_often(tmp_path, 200, seed=2)

@@ -53,6 +53,7 @@ def assert_survives(left, acknowledged, expected, words):
         assert_holds(store, expected[generation])
         store.start_writing()
         known = {segment.record.file for segment in store._index.snapshot().segments}
+        known |= {one.file for one in store._index.retired()}
         assert {path.name for path in (collection / "segments").iterdir()} == known
         after = apply(store, generation + 1, expected[generation], words)
         assert_holds(store, after)

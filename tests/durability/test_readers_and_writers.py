@@ -19,7 +19,7 @@ from latewood.stores.embedded import EmbeddedStore
 CHANGES = 24
 
 
-def writing(collection, acknowledged, changes):
+def writing(collection, acknowledged, changes, keep=3600):
     script = [
         sys.executable,
         str(HERE / "changing_process.py"),
@@ -28,6 +28,7 @@ def writing(collection, acknowledged, changes):
         str(changes),
         "5",
         "12",
+        str(keep),
     ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, sys.path)])}
     return subprocess.Popen(script, env=environment)
@@ -111,3 +112,37 @@ def test_threads_share_a_reader(tmp_path):
         thread.join()
     assert errors == []
     store.close()
+
+
+def read_beside_a_writer(folder, readers, seconds, keep):
+    collection, acknowledged = folder / "kb.lw", folder / "acknowledged"
+    EmbeddedStore.create(collection, SPEC).close()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, sys.path)])}
+    script = [sys.executable, str(HERE / "reading_process.py"), str(collection), str(seconds)]
+    with writing(collection, acknowledged, 10**9, keep) as writer:
+        started = [
+            subprocess.Popen([*script, str(seed)], env=environment, stdout=subprocess.PIPE, text=True)
+            for seed in range(readers)
+        ]
+        said = [process.communicate()[0] for process in started]
+        assert writer.poll() is None, "the writer ended by itself"
+        writer.kill()
+    assert [process.returncode for process in started] == [0] * readers
+    seen = [[int(number) for number in line.split()] for line in said]  # generations, searches, told to move on
+    assert all(generations > 3 and searches >= generations for generations, searches, _ in seen)
+    store = EmbeddedStore.open(collection)
+    generation = store.snapshot().generation
+    assert_holds(store, states(generation)[-1])
+    store.close()
+    return sum(stale for _, _, stale in seen)
+
+
+def test_two_readers_beside_a_writer_that_compacts(tmp_path):
+    assert read_beside_a_writer(tmp_path, 2, 4, keep=3600) == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("keep", [0, 900])
+def test_eight_readers_beside_a_writer_for_ten_minutes(tmp_path, keep):
+    stale = read_beside_a_writer(tmp_path, 8, 300, keep)
+    assert keep == 0 or stale == 0

@@ -289,9 +289,9 @@ def test_open_refuses_a_newer_format(store):
     store.close()
     catalogue = Catalogue.open(store.path / "catalogue.sqlite")
     with catalogue.transaction():
-        catalogue.put("format", b"2")
+        catalogue.put("format", b"3")
     catalogue.close()
-    with pytest.raises(InputError, match="has format 2, this latewood reads 1: upgrade"):
+    with pytest.raises(InputError, match="has format 3, this latewood reads up to 2: upgrade"):
         EmbeddedStore.open(store.path)
 
 

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import typer
 
-from latewood.cli import ask, audit, build, compare, demo, index, inspect, judge, models, plan, reindex, search, serve
+from latewood.cli import (
+    ask,
+    audit,
+    build,
+    compact,
+    compare,
+    demo,
+    index,
+    inspect,
+    judge,
+    models,
+    plan,
+    reindex,
+    search,
+    serve,
+)
 
 __all__ = ["app"]
 
@@ -20,6 +35,7 @@ app.command("index")(index.command)
 app.command("reindex")(reindex.command)
 app.command("build")(build.build)
 app.command("certify")(build.certify)
+app.command("compact")(compact.command)
 app.command("search")(search.command)
 app.command("ask")(ask.command)
 app.command("compare")(compare.command)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from latewood.index.catalogue import Catalogue, record_crc
 from latewood.index.certify import Estimate, Measured, measure
+from latewood.index.compaction import KEEP_FOR
 from latewood.index.depths import TIE, TUNED_K, Depths, overlap
 from latewood.index.disk import disk_errors, file_bytes, flush_folder
 from latewood.index.ladder import decide
@@ -19,9 +20,11 @@ from latewood.index.lock import WriteLock
 from latewood.index.multivector import LATE_FOLDER, MultiVectorIndex, build_late
 from latewood.index.ranking import best
 from latewood.index.snapshot import IndexSnapshot
+from latewood.index.upkeep import Upkeep, compact
 
 __all__ = [
     "DEFAULT_BITS",
+    "KEEP_FOR",
     "LATE_FOLDER",
     "LEVELS",
     "MEMORY_BUDGET",
@@ -41,10 +44,12 @@ __all__ = [
     "Signs",
     "Space",
     "Stored",
+    "Upkeep",
     "WriteLock",
     "best",
     "build_late",
     "check_bits",
+    "compact",
     "decide",
     "disk_errors",
     "file_bytes",

@@ -14,7 +14,16 @@ from pathlib import Path
 
 from latewood.errors import StorageError
 
-__all__ = ["TEMPORARY", "disk_errors", "file_bytes", "flush_folder", "map_file", "publish", "write_all"]
+__all__ = [
+    "TEMPORARY",
+    "disk_errors",
+    "file_bytes",
+    "flush_folder",
+    "map_file",
+    "publish",
+    "remove_unused",
+    "write_all",
+]
 
 TEMPORARY = ".tmp"
 """Ending of a file that isn't finished; whatever bears it when a writer opens is a leftover."""
@@ -108,6 +117,12 @@ def publish(path: Path) -> Iterator[int]:
             temporary.unlink()
         raise
     flush_folder(path.parent)
+
+
+def remove_unused(path: Path) -> None:
+    """Remove a file that is of no more use. Windows refuses while somebody has it mapped: it is swept another time."""
+    with suppress(FileNotFoundError, *([PermissionError] if os.name == "nt" else [])):
+        path.unlink()
 
 
 def map_file(path: Path) -> memoryview:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ from latewood.errors import CorruptionError, InputError
 from latewood.index.disk import disk_errors, map_file, publish, write_all
 from latewood.types import IntArray
 
-__all__ = ["BLOCK_BYTES", "VERSION", "Array", "SegmentFile", "SegmentSeal", "write_segment"]
+__all__ = ["BLOCK_BYTES", "VERSION", "Array", "Pieces", "SegmentFile", "SegmentSeal", "write_segment"]
 
 MAGIC = b"\x89LWSEG\r\n"
 VERSION = 1
@@ -76,6 +76,44 @@ class _Entry:
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Pieces:
+    """Arrays end to end along the first axis, as one array that is written without being made.
+
+    Args:
+        parts: C-contiguous, of one dtype and one shape behind the first axis; at least one.
+    """
+
+    parts: Sequence[Array]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of all parts."""
+        return self.parts[0].dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the whole."""
+        return (sum(len(part) for part in self.parts), *self.parts[0].shape[1:])
+
+    @property
+    def nbytes(self) -> int:
+        """Of the whole."""
+        return sum(part.nbytes for part in self.parts)
+
+    def blocks(self) -> Iterator[memoryview]:
+        """The bytes in blocks of `BLOCK_BYTES`, the last one shorter."""
+        held = bytearray()
+        for part in self.parts:
+            for block in _blocks(part.reshape(-1).view(np.uint8).data, BLOCK_BYTES):
+                held += block
+                if len(held) >= BLOCK_BYTES:
+                    yield memoryview(bytes(held[:BLOCK_BYTES]))
+                    del held[:BLOCK_BYTES]
+        if held:
+            yield memoryview(bytes(held))
+
+
 def _aligned(position: int) -> int:
     return -(-position // _ALIGN) * _ALIGN
 
@@ -85,32 +123,40 @@ def _blocks(view: memoryview, block_bytes: int) -> Iterator[memoryview]:
         yield view[start : start + block_bytes]
 
 
-def write_segment(path: Path, arrays: Mapping[str, Array]) -> SegmentSeal:
+def write_segment(path: Path, arrays: Mapping[str, Array | Pieces]) -> SegmentSeal:
     """Write a segment file so that it is either whole under its name or not there.
 
     A temporary file in the same folder is written, flushed to the disk and renamed; then the folder is flushed.
 
     Args:
         path: where it shall be.
-        arrays: C-contiguous arrays of any little-endian dtype.
+        arrays: C-contiguous arrays of any little-endian dtype, whole or in pieces.
 
     Raises:
         StorageError: the disk refused; nothing is left under `path`.
     """
-    contents = [array.reshape(-1).view(np.uint8).data for array in arrays.values()]
-    crcs = [zlib.crc32(block) for content in contents for block in _blocks(content, BLOCK_BYTES)]
+    crcs = [zlib.crc32(block) for array in arrays.values() for block in _blocks_of(array)]
     header, offsets, size = _header(arrays, crcs)
     with disk_errors(path, "write"), publish(path) as descriptor:
         write_all(descriptor, header)
         position = len(header)
-        for content, offset in zip(contents, offsets, strict=True):
+        for array, offset in zip(arrays.values(), offsets, strict=True):
             write_all(descriptor, bytes(offset - position))
-            write_all(descriptor, content)
-            position = offset + len(content)
+            for content in array.blocks() if isinstance(array, Pieces) else [_bytes_of(array)]:
+                write_all(descriptor, content)
+            position = offset + array.nbytes
     return SegmentSeal(size, _PREFIX.unpack_from(header)[3])
 
 
-def _header(arrays: Mapping[str, Array], crcs: list[int]) -> tuple[bytes, list[int], int]:
+def _bytes_of(array: Array) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
+
+
+def _blocks_of(array: Array | Pieces) -> Iterator[memoryview]:
+    return array.blocks() if isinstance(array, Pieces) else _blocks(_bytes_of(array), BLOCK_BYTES)
+
+
+def _header(arrays: Mapping[str, Array | Pieces], crcs: list[int]) -> tuple[bytes, list[int], int]:
     """The header, where each array goes in the file, and the length of the file."""
     described, position, block = [], 0, 0
     for name, array in arrays.items():

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from latewood.errors import LatewoodError, StorageError
+from latewood.errors import CorruptionError, LatewoodError, StorageError
 from latewood.index.catalogue import Catalogue, Commit, Head, SegmentRecord
-from latewood.index.disk import TEMPORARY, disk_errors
+from latewood.index.compaction import KEEP_FOR, plan, rewrite
+from latewood.index.disk import TEMPORARY, disk_errors, remove_unused
 from latewood.index.ids import IdTable
+from latewood.index.layout import Retired, forget, read_base, relay, retired
 from latewood.index.levels import Stored
 from latewood.index.lock import WriteLock
 from latewood.index.segment import Segment
@@ -43,6 +48,9 @@ class Index:
             folder: of the collection.
             catalogue: open.
             spaces: its columns of vectors.
+
+        What others may hang in: `after_commit` and `before_close` are called then; `purging` inside the transaction
+        that removes what is left of dropped rows.
         """
         self.folder = folder
         self.catalogue = catalogue
@@ -52,6 +60,13 @@ class Index:
         )
         self._next_segment = 0
         self._mutex = threading.Lock()
+        self.keep_for: float = KEEP_FOR
+        self._oldest_retired: int | None = None
+        self._rewriting = threading.Lock()
+        self._writing = threading.RLock()  # commits, and the moments at which upkeep changes the catalogue
+        self.after_commit: Callable[[], None] = lambda: None
+        self.before_close: Callable[[], None] = lambda: None
+        self.purging: Callable[[IntArray], None] = lambda rows: None
 
     @staticmethod
     def create(folder: Path, tables: str, meta: Mapping[str, bytes]) -> None:
@@ -68,6 +83,7 @@ class Index:
 
     def close(self) -> None:
         """Give files and the lock back. Closing twice is fine."""
+        self.before_close()
         self.catalogue.close()
         self._lock.release()
 
@@ -91,19 +107,47 @@ class Index:
             self._newest = replace(known, spaces={**known.spaces, **spaces}, touched={**known.touched, **touched})
 
     def _moved_on(self, known: IndexSnapshot) -> IndexSnapshot:
-        head = self.catalogue.head()
-        if head == known.head:
-            return known
-        if head.generation <= known.generation:
-            raise self.catalogue.corrupt(f"the newest commit (generation {head.generation}, was {known.generation})")
-        commits = self.catalogue.commits(known.head, head)
-        added = [Segment(self.folder / SEGMENTS, c.segment) for c in commits if c.segment is not None]
-        new = np.ones(head.rows - known.head.rows, bool)
-        alive = np.concatenate([known.alive, new])
-        for commit in commits:
-            alive[commit.died] = False
-        touched = {column: np.concatenate([seen, ~new]) for column, seen in known.touched.items()}
-        return replace(known, head=head, segments=(*known.segments, *added), alive=alive, touched=touched)
+        while True:
+            with self.catalogue.reading():
+                head = self.catalogue.head()
+                if head == known.head:
+                    return known
+                if head.generation < known.generation or head.layout < known.head.layout:
+                    said = f"generation {head.generation}, was {known.generation}"
+                    raise self.catalogue.corrupt(f"the newest commit ({said})")
+                relaid = head.layout != known.head.layout
+                base = read_base(self.catalogue, head.layout) if relaid else None
+                commits = self.catalogue.commits(base.head if base else known.head, head)
+            records = list(base.segments) if base else [segment.record for segment in known.segments]
+            records += [commit.segment for commit in commits if commit.segment is not None]
+            before = base.alive if base else known.alive
+            alive = np.concatenate([before, np.ones(head.rows - len(before), bool)])
+            for commit in commits:
+                alive[commit.died] = False
+            try:
+                return self._over(known, head, records, alive)
+            except CorruptionError:
+                # Compaction may have removed a file between the two readings; what it left is another layout.
+                if self.catalogue.head().layout == head.layout:
+                    raise
+
+    def _over(
+        self, known: IndexSnapshot, head: Head, records: Sequence[SegmentRecord], alive: npt.NDArray[np.bool_]
+    ) -> IndexSnapshot:
+        """A snapshot over these segments; those that are open already stay so."""
+        opened = {segment.record: segment for segment in known.segments}
+        segments = tuple(opened.get(record) or Segment(self.folder / SEGMENTS, record) for record in records)
+        rest = np.zeros(head.rows - known.head.rows, bool)
+        touched = {column: np.concatenate([seen, rest]) for column, seen in known.touched.items()}
+        table = known.table
+        if head.layout != known.head.layout:
+            # What an older layout still knew may be dropped here, so each has a table of its own.
+            table = IdTable(known.table)
+            for segment in segments:
+                if segment.record not in opened:
+                    for seen in touched.values():
+                        seen[segment.record.first_row :][: len(segment)] = False
+        return replace(known, head=head, segments=segments, alive=alive, touched=touched, table=table)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -114,14 +158,16 @@ class Index:
             LockedError: another process is writing.
             StorageError: the folder can't be written.
         """
-        if self._lock.held:
-            return False
-        self._lock.acquire()
-        try:
-            self._next_segment = self._sweep()
-        except BaseException:
-            self._lock.release()
-            raise
+        with self._writing:
+            if self._lock.held:
+                return False
+            self._lock.acquire()
+            try:
+                self._next_segment = self._sweep()
+            except BaseException:
+                self._lock.release()
+                raise
+        self.after_commit()
         return True
 
     def commit(
@@ -145,48 +191,134 @@ class Index:
             LatewoodError: nothing was committed; the collection is as before.
         """
         self.start_writing()
-        replaced = self.snapshot().find(ids)
-        number, self._next_segment = self._next_segment, self._next_segment + 1
-        path = self.folder / SEGMENTS / f"{number:06d}.seg"
-        seal = Segment.write(path, vectors, ids, strings)
-        head = self._newest.head
-        segment = SegmentRecord(number, head.rows, len(ids), seal)
-        return self._append(
-            Commit(head.generation + 1, segment, content, np.unique(replaced[replaced >= 0])),
-            lambda: record(np.arange(head.rows, head.rows + len(ids))),
-        )
+        with self._writing:
+            replaced = self.snapshot().find(ids)
+            number = self._new_number()
+            seal = Segment.write(self.folder / SEGMENTS / f"{number:06d}.seg", vectors, ids, strings)
+            head = self._newest.head
+            segment = SegmentRecord(number, head.rows, len(ids), seal)
+            new = self._append(
+                Commit(head.generation + 1, segment, content, np.unique(replaced[replaced >= 0])),
+                lambda: record(np.arange(head.rows, head.rows + len(ids))),
+            )
+        self.after_commit()
+        return new
 
     def bury(self, ids: Sequence[str]) -> int:
         """Let the live rows that bear these ids die, in one commit; how many there were (no commit if none)."""
         self.start_writing()
-        found = self.snapshot().find(ids)
-        died = np.unique(found[found >= 0])
-        if len(died):
-            self._append(Commit(self._newest.generation + 1, None, died=died), lambda: None)
+        with self._writing:
+            found = self.snapshot().find(ids)
+            died = np.unique(found[found >= 0])
+            if len(died):
+                self._append(Commit(self._newest.generation + 1, None, died=died), lambda: None)
+        self.after_commit()
         return len(died)
+
+    def _new_number(self) -> int:
+        number, self._next_segment = self._next_segment, self._next_segment + 1
+        return number
 
     def _append(self, commit: Commit, record: Callable[[], None]) -> Head:
         # A segment whose transaction failed stays behind for the next sweep. Removing it here could lose data: where
         # the disk failed late, SQLite may find the transaction complete after a crash.
         head = self._newest.head
+        with self._transaction(head):
+            record()
+            return self.catalogue.append(commit, head)
+
+    @contextmanager
+    def _transaction(self, head: Head) -> Iterator[None]:
         with self.catalogue.transaction():
             if self.catalogue.head() != head:
                 raise StorageError(f"{self.folder} was changed by somebody who doesn't hold its lock; open it again")
-            record()
-            return self.catalogue.append(commit, head)
+            yield
 
     def _sweep(self) -> int:
         """Remove files that no commit knows; the number of the next segment."""
         known = {segment.record.file for segment in self.snapshot().segments}
-        highest = max((segment.record.number for segment in self._newest.segments), default=0)
+        kept = retired(self.catalogue)
+        self._oldest_retired = min((one.at for one in kept), default=None)
+        known |= {one.file for one in kept}
+        highest = max([0, *(s.record.number for s in self._newest.segments), *(one.number for one in kept)])
         with disk_errors(self.folder / SEGMENTS, "clean up"):
             for path in sorted((self.folder / SEGMENTS).iterdir()):
                 ours = _SEGMENT_FILE.fullmatch(path.name)
                 if ours and path.name not in known:
-                    path.unlink()
+                    remove_unused(path)
                     # Its number isn't given again: see `_append` for why somebody may still remember it.
                     highest = max(highest, int(ours[1]))
         return highest + 1
+
+    # -- compaction ------------------------------------------------------------------------------------------------
+
+    def compact_once(self, *, everything: bool = False) -> bool:
+        """Rewrite one run of segments, if that is worth it; False if nothing is. Others may commit meanwhile.
+
+        Args:
+            everything: leave no row that is dead, and no small segment beside another.
+
+        Raises:
+            CorruptionError: a block that would have been copied is not what was written.
+            StorageError: the disk refused; the collection is as before.
+        """
+        self.start_writing()
+        with self._rewriting:
+            snapshot = self.snapshot()
+            run = plan(snapshot, everything=everything)
+            if run is None:
+                return False
+            old = snapshot.segments[slice(*run)]
+            first, rows = old[0].record.first_row, sum(len(segment) for segment in old)
+            with self._writing:
+                number = self._new_number()
+            path = self.folder / SEGMENTS / f"{number:06d}.seg"
+            seal = rewrite(path, old, snapshot.alive[first : first + rows])
+            new = SegmentRecord(number, first, rows, seal)
+            with self._writing:
+                now = self.snapshot()  # rows may have died and segments come since; those of the run are the same
+                with self._transaction(now.head):
+                    at = int(time.time())
+                    relay(self.catalogue, now.head, now.alive, [one.record for one in old], new, at)
+                self._oldest_retired = at if self._oldest_retired is None else self._oldest_retired
+            return True
+
+    def is_purge_due(self) -> bool:
+        """Whether `purge` would remove something."""
+        return self._oldest_retired is not None and time.time() - self._oldest_retired >= self.keep_for
+
+    def purge(self, keep_for: float | None = None) -> int:
+        """Remove files that compaction has replaced, and what is left of dropped rows; how many files.
+
+        Args:
+            keep_for: seconds that a file stays after it was replaced, for readers of older generations; None for
+                the index's own `keep_for`.
+
+        Raises:
+            StorageError: the disk refused; what wasn't removed is for the next time.
+        """
+        self.start_writing()
+        with self._writing:
+            now = int(time.time())
+            wanted = self.keep_for if keep_for is None else keep_for
+            found = retired(self.catalogue)
+            due = [one for one in found if now - one.at >= wanted]
+            self._oldest_retired = min((one.at for one in found if one not in due), default=None)
+            if not due:
+                return 0
+            rows = np.unique(np.concatenate([np.arange(one.first_row, one.first_row + one.rows) for one in due]))
+            dropped = self.snapshot().dropped
+            with self.catalogue.transaction():
+                self.purging(rows[dropped[rows]])
+                forget(self.catalogue, due)
+        with disk_errors(self.folder / SEGMENTS, "clean up"):
+            for one in due:
+                remove_unused(self.folder / SEGMENTS / one.file)
+        return len(due)
+
+    def retired(self) -> list[Retired]:
+        """The files that compaction has replaced and that are still there."""
+        return retired(self.catalogue)
 
     # -- verifying -------------------------------------------------------------------------------------------------
 

@@ -66,6 +66,11 @@ class Segment:
         """N, the number of rows."""
         return self.record.rows
 
+    @property
+    def kept(self) -> int:
+        """How many of its rows have an id here: compaction drops those that are dead (`latewood.index.compaction`)."""
+        return self.file.bytes_of("ids.order") // 8
+
     def strings(self, name: str) -> Strings:
         """A column of strings."""
         if name not in self._strings:
@@ -73,7 +78,7 @@ class Segment:
         return self._strings[name]
 
     def hashes(self) -> tuple[Hashes, IntArray]:
-        """The hashes of the ids, ascending, and the local row of each."""
+        """The hashes of the ids, ascending, and the local row of each, dropped rows left out."""
         return self.file.read("ids.hashes"), self.file.read("ids.order")
 
     def touch(self, name: str, local: IntArray | None = None) -> None:

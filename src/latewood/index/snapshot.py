@@ -57,6 +57,19 @@ class IndexSnapshot:
         return np.flatnonzero(self.alive)
 
     @cached_property
+    def dropped(self) -> npt.NDArray[np.bool_]:
+        """[rows ever given] bool: dead rows of which compaction has left nothing but the number."""
+        mask = np.ones(len(self.alive), bool)
+        for segment in self.segments:
+            mask[segment.hashes()[1] + segment.record.first_row] = False
+        return mask
+
+    def lengths(self, column: str) -> IntArray:
+        """[rows ever given] int64, the vectors that each row has in its segment, dead or alive."""
+        parts = [np.diff(segment.offsets(column)) for segment in self.segments]
+        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+    @cached_property
     def _first_rows(self) -> IntArray:
         return np.array([segment.record.first_row for segment in self.segments], np.int64)
 

@@ -16,6 +16,7 @@ import numpy as np
 from latewood.errors import InputError, PipelineError, ShapeError, UsageError
 from latewood.index import (
     DEFAULT_BITS,
+    KEEP_FOR,
     LATE_FOLDER,
     LEVELS,
     Catalogue,
@@ -26,9 +27,11 @@ from latewood.index import (
     Manifest,
     Space,
     Stored,
+    Upkeep,
     WriteLock,
     build_late,
     check_bits,
+    compact,
     decide,
     disk_errors,
     file_bytes,
@@ -61,7 +64,9 @@ class EmbeddedStore:
     def __init__(self, index: Index, spec: EncoderSpec, settings: Mapping[str, Any]) -> None:
         """Use `create` or `open`."""
         self._index = index
-        self._texts = Texts(index.catalogue)
+        self._texts = Texts(index.catalogue, lambda row: bool(index.snapshot().dropped[row]))
+        index.purging = self._texts.forget
+        self.upkeep = Upkeep(index)
         self._bm25 = Bm25(index.folder / "derived" / "bm25", index.catalogue, settings["analyzer"], self._texts.texts)
         self._metadata = Metadata(self._texts.metadata)
         self._late: LateIndex | None = None
@@ -299,6 +304,19 @@ class EmbeddedStore:
         self.start_writing()
         return self._index.bury(ids)
 
+    def compact(self, keep_for: float = KEEP_FOR) -> int:
+        """Rewrite segments without what is dead, merge small ones, and give space back; how many files were written.
+
+        Args:
+            keep_for: seconds that replaced files, and texts of dropped rows, stay for readers of older generations.
+
+        Raises:
+            LockedError: another process is writing.
+            StorageError: the disk refused; the collection is as before.
+        """
+        self.start_writing()
+        return compact(self._index, keep_for)
+
     def build_late(self, **settings: Any) -> LateIndex:
         """Build the late-interaction index over what is there now, and tune it (`latewood.index.build_late`).
 
@@ -347,11 +365,13 @@ class EmbeddedStore:
                 int(segment.offsets(TOKENS)[-1]) for segment in snapshot.segments if TOKENS in snapshot.spaces
             ),
             "segments": len(files),
+            "upkeep_error": str(self.upkeep.error) if self.upkeep.error else None,
             "bytes": {
                 **parts,
                 "catalogue": catalogue,
                 "bm25": self._bm25.bytes(),
                 "late_index": late.bytes if late else 0,
+                "retired": sum(file_bytes(self.path / "segments" / one.file) for one in self._index.retired()),
                 "total": segments + catalogue + self._bm25.bytes() + (late.bytes if late else 0),
             },
             "late_index": settings_of(late) if late else None,
@@ -380,9 +400,9 @@ class EmbeddedStore:
 
     def _text_findings(self) -> list[str]:
         snapshot = self._index.snapshot()
-        rows = np.arange(len(snapshot.alive))
+        rows = np.flatnonzero(~snapshot.dropped)
         keys = zip(snapshot.ids(rows), snapshot.strings(SOURCE_IDS, rows), strict=True)
-        return self._texts.findings(len(rows), keys)
+        return self._texts.findings(rows, keys)
 
 
 def _form_of(settings: Mapping[str, Any]) -> Form | None:

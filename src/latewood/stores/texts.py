@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from latewood.errors import InputError
+from latewood.errors import InputError, StaleError
 from latewood.index import Catalogue, record_crc
 from latewood.types import IntArray, Passage
 
@@ -73,11 +73,17 @@ def _digest(passage: Passage, fields: Sequence[str]) -> bytes:
 
 
 class Texts:
-    """The table of passages in a catalogue. Rows are written once and never changed."""
+    """The table of passages in a catalogue. Rows are written once and never changed, and removed when long dead."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        """A view of an open catalogue that was created with `TABLES`."""
+    def __init__(self, catalogue: Catalogue, is_dropped: Callable[[int], bool] = lambda row: False) -> None:
+        """A view of an open catalogue that was created with `TABLES`.
+
+        Args:
+            catalogue: open.
+            is_dropped: whether compaction has dropped a row, so that its text may have been removed.
+        """
         self._catalogue = catalogue
+        self._is_dropped = is_dropped
 
     def write(self, rows: IntArray, records: Sequence[Record]) -> None:
         """Write records under these new row numbers, inside a transaction."""
@@ -85,6 +91,10 @@ class Texts:
             f"INSERT INTO passages ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [(row, *record, record_crc(row, *record)) for row, record in zip(rows.tolist(), records, strict=True)],
         )
+
+    def forget(self, rows: IntArray) -> None:
+        """Remove these rows, inside a transaction."""
+        self._catalogue.execute_many("DELETE FROM passages WHERE row = ?", [(row,) for row in rows.tolist()])
 
     def passages(self, rows: IntArray) -> list[Passage]:
         """The passages of these rows, in this order."""
@@ -112,16 +122,16 @@ class Texts:
         found = self._read(rows)
         return [found[row][6] for row in rows.tolist()]
 
-    def findings(self, rows: int, keys: Iterator[tuple[str, str]]) -> list[str]:
-        """One line for each of the rows 0 .. rows that is altered, missing, or at odds with the index.
+    def findings(self, rows: IntArray, keys: Iterator[tuple[str, str]]) -> list[str]:
+        """One line for each of these rows that is altered, missing, or at odds with the index.
 
         Args:
-            rows: how many were given out.
-            keys: id and source id of each row, as the index knows them.
+            rows: those that haven't been dropped.
+            keys: id and source id of each, as the index knows them.
         """
         found = []
-        for start in range(0, rows, _AT_ONCE):
-            numbers = np.arange(start, min(start + _AT_ONCE, rows))
+        for start in range(0, len(rows), _AT_ONCE):
+            numbers = rows[start : start + _AT_ONCE]
             stored = dict(self._select(numbers))
             for row in numbers.tolist():
                 names = next(keys, None)
@@ -140,8 +150,16 @@ class Texts:
             found.update((row, values) for row, values in some if values is not None)
         if len(found) != len(wanted):
             missing = next(row for row in wanted.tolist() if row not in found)
+            if not self._select_any(missing) and self._is_dropped(missing):
+                raise StaleError(
+                    f"{self._catalogue.path.parent}: this reader stands at an old generation, and passages that were "
+                    f"deleted since have been removed: refresh() it, or search again"
+                )
             raise self._catalogue.corrupt(f"row {missing} of passages")
         return found
+
+    def _select_any(self, row: int) -> bool:
+        return bool(self._catalogue.execute("SELECT row FROM passages WHERE row = ?", (row,)))
 
     def _select(self, rows: IntArray) -> Iterator[tuple[int, Sequence[bytes] | None]]:
         """Row number and values of each row that is there, None for one whose checksum doesn't hold."""

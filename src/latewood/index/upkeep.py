@@ -1,0 +1,151 @@
+"""Upkeep: what a writing process does beside its commits, on a thread of its own, and what `compact` does at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from latewood.errors import LatewoodError
+from latewood.index.compaction import KEEP_FOR, plan
+from latewood.index.live import Index
+
+__all__ = ["Stopped", "Task", "Upkeep", "compact"]
+
+_BEHIND = 96
+"""Segments from which on a commit waits for upkeep: a writer must not outrun it without end."""
+
+
+class Task(Protocol):
+    """Something else to look after."""
+
+    def is_due(self) -> bool:
+        """Whether there is something to do; asked after every commit, so it must be cheap."""
+        ...
+
+    def do(self, check: Callable[[], None]) -> bool:
+        """Do one piece of work, and say whether there was any. `check` is called now and then, and may raise."""
+        ...
+
+
+class Stopped(Exception):
+    """Upkeep was told to end in the middle of a piece of work, which is as if it hadn't begun."""
+
+
+def compact(index: Index, keep_for: float = KEEP_FOR) -> int:
+    """Rewrite what has dead rows, merge small segments, and remove what they replace; how many files were written.
+
+    Args:
+        index: its write lock is taken.
+        keep_for: seconds that replaced files, and texts of dropped rows, stay for readers of older generations.
+
+    Raises:
+        LockedError: another process is writing.
+        StorageError: the disk refused; the collection is as before, and nothing is lost.
+    """
+    index.start_writing()
+    written = 0
+    while index.compact_once(everything=True):
+        written += 1
+    index.purge(keep_for)
+    index.catalogue.vacuum()
+    return written
+
+
+class Upkeep:
+    """A thread that looks after an index that is being written.
+
+    It is started by a commit that leaves something to do, ends when there is nothing left, and is stopped by `close`
+    of the index. What fails is kept as `error` and told by `stats`; the next commit tries again.
+    """
+
+    def __init__(self, index: Index, tasks: Sequence[Task] = ()) -> None:
+        """Hang into an index.
+
+        Args:
+            index: to be looked after.
+            tasks: done when no segment is worth rewriting, in turn.
+        """
+        self.error: LatewoodError | None = None
+        self.paused = False
+        self._index = index
+        self._tasks = tasks
+        self._mutex = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._again = False
+        index.after_commit = self._nudge
+        index.before_close = self.stop
+
+    def _nudge(self) -> None:
+        """Called after each commit: cheap, and mostly nothing."""
+        if self.paused:
+            return
+        with self._mutex:
+            if self._thread is not None and self._thread.is_alive():
+                self._again = True
+                thread = self._thread
+            elif self._stopping or not self._is_worth_a_look():
+                return
+            else:
+                self._again = False
+                self._thread = thread = threading.Thread(target=self._work, name="latewood-upkeep", daemon=True)
+                thread.start()
+        if len(self._index.snapshot().segments) >= _BEHIND and self.error is None:
+            thread.join(timeout=1.0)
+
+    def _is_worth_a_look(self) -> bool:
+        if plan(self._index.snapshot()) is not None or self._index.is_purge_due():
+            return True
+        return any(task.is_due() for task in self._tasks)
+
+    def _work(self) -> None:
+        try:
+            while True:
+                while self._step():
+                    self.error = None
+                    self._check()
+                with self._mutex:
+                    if not self._again or self._stopping:
+                        self._thread = None
+                        return
+                    self._again = False
+        except Stopped:
+            pass
+        except LatewoodError as error:
+            # Nothing was changed. A full disk will also be told by the next commit, by its own error.
+            if not self._stopping:
+                self.error = error
+
+    def _step(self) -> bool:
+        # Not to be interrupted: a writer that opens, adds one passage and closes must get on with it, too.
+        if self._index.compact_once():
+            return True
+        self._index.purge()
+        return any(task.is_due() and task.do(self._check) for task in self._tasks)
+
+    def _check(self) -> None:
+        if self._stopping:
+            raise Stopped
+
+    def stop(self) -> None:
+        """End it behind the piece that it is at; a long one ends in its middle."""
+        self._stopping = True
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def wait(self) -> None:
+        """Wait until there is nothing left to do.
+
+        Raises:
+            LatewoodError: what kept it from its work.
+        """
+        while True:
+            with self._mutex:
+                thread = self._thread
+            if thread is None or not thread.is_alive():
+                break
+            thread.join()
+        if self.error is not None:
+            raise self.error
