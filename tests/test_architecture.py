@@ -27,6 +27,7 @@ LEVELS = {
     "ingest": 5,
     "encode": 5,
     "index": 5,
+    "distinct": 6,
     "stores": 6,
     "evaluate": 6,
     "binding": 7,

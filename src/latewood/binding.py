@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import numpy as np
 
 from latewood import maxsim
+from latewood.distinct import DEEPEST, Distinct
 from latewood.errors import EncoderMismatch, PipelineError, ShapeError
 from latewood.pipeline import DEFAULT_POOL, DEPTHS, Pipeline, Stage, Step
 from latewood.protocols import Encoder, PairScorer, Snapshot
@@ -41,6 +42,7 @@ class BoundPipeline:
         scorer: gives the scorer of a `cross` stage.
         memo: query text → its vectors and the milliseconds they took. Pipelines that share one encode each query
             once, and each reports that time as its own.
+        distinct: in what results shall differ; None for in nothing.
     """
 
     pipeline: Pipeline
@@ -48,6 +50,7 @@ class BoundPipeline:
     encoder: Callable[[], Encoder]
     scorer: Callable[[Stage], PairScorer] | None = None
     memo: dict[str, tuple[EncodedQuery, float]] | None = None
+    distinct: Distinct | None = None
 
     def __post_init__(self) -> None:
         self.pipeline.check_whole()
@@ -73,11 +76,31 @@ class BoundPipeline:
         if self.pipeline.needs & {"dense", "late"}:
             run.encode()
         pool: Candidates | None = None
-        found: Candidates | None = None
-        for step, depth in zip(self.pipeline.steps, self.pipeline.depths(k), strict=True):
-            pool, found = found, run.step(step, depth, None if found is None else found.rows)
-        assert found is not None
-        return self._ranking(run, found, pool, texts=texts, explain=explain)
+        *earlier, last = zip(self.pipeline.steps, self.pipeline.depths(k), strict=True)
+        for step, depth in earlier:
+            pool = run.step(step, depth, None if pool is None else pool.rows)
+        found, folded = self._last(run, *last, None if pool is None else pool.rows)
+        return self._ranking(run, found, pool, folded, texts=texts, explain=explain)
+
+    def _last(
+        self, run: _Run, step: Step, k: int, rows: IntArray | None
+    ) -> tuple[Candidates, Sequence[Sequence[int]] | None]:
+        """What the last step finds; where results shall differ, also the rows that each of them stands for."""
+        if not self.distinct:
+            return run.step(step, k, rows), None
+        # What reranks or fuses gives all that it has, at once; a search goes deeper until k that differ are there.
+        once = rows is not None or step.is_fusion
+        before, depth = len(run.timings), k if once else 4 * k
+        while True:
+            found = run.step(step, depth, rows, whole=once)
+            kept = self.distinct.kept(found, k, self.snapshot)
+            if len(kept.places) == k or len(found) < depth or depth >= DEEPEST * k or once:
+                break
+            depth *= 4
+        run.timings[before:] = _summed(run.timings[before:])
+        places = list(kept.places)
+        folded = [found.rows[list(others)].tolist() for others in kept.folded]
+        return Candidates(found.rows[places], found.scores[places], found.exact, found.unscored), folded
 
     @property
     def ends_in_late(self) -> bool:
@@ -85,7 +108,16 @@ class BoundPipeline:
         last = self.pipeline.steps[-1]
         return not last.is_fusion and last.stages[0].name == "late"
 
-    def _ranking(self, run: _Run, found: Candidates, pool: Candidates | None, *, texts: bool, explain: bool) -> Ranking:
+    def _ranking(
+        self,
+        run: _Run,
+        found: Candidates,
+        pool: Candidates | None,
+        folded: Sequence[Sequence[int]] | None,
+        *,
+        texts: bool,
+        explain: bool,
+    ) -> Ranking:
         ids = self.snapshot.ids(found.rows)
         sources = self.snapshot.source_ids(found.rows)
         passages = self.snapshot.passages(found.rows) if texts or explain else [None] * len(ids)
@@ -93,11 +125,15 @@ class BoundPipeline:
         if explain:
             bodies = [passage.text for passage in passages if passage is not None]
             matches = run.explain(self.pipeline.steps[-1].stages[0], found.rows, bodies)
+        names: Sequence[tuple[str, ...] | None] = [None] * len(ids)
+        if folded is not None:
+            names = [tuple(self.snapshot.ids(np.array(others, np.int64))) for others in folded]
         return Ranking(
             query=run.text,
             pipeline=str(self.pipeline),
             hits=tuple(
-                Hit(ids[i], sources[i], float(found.scores[i]), i + 1, passages[i], matches[i]) for i in range(len(ids))
+                Hit(ids[i], sources[i], float(found.scores[i]), i + 1, passages[i], matches[i], names[i])
+                for i in range(len(ids))
             ),
             exact=run.exact,
             unscored=run.unscored,
@@ -137,12 +173,14 @@ class _Run:
         assert self.encoded is not None
         return self.encoded
 
-    def step(self, step: Step, k: int, rows: IntArray | None) -> Candidates:
+    def step(self, step: Step, k: int, rows: IntArray | None, *, whole: bool = False) -> Candidates:
+        """The best k of a step; with `whole` all that it ranks, in the same order."""
         if not step.is_fusion:
-            return self.stage(step.stages[0], k, rows)
+            return self.stage(step.stages[0], max(k, len(rows)) if whole and rows is not None else k, rows)
         rankings = [self.stage(stage, stage.k or max(k, DEFAULT_POOL), rows) for stage in step.stages]
         started = perf_counter()
-        fused = self.best(*_reciprocal_ranks(rankings), k)
+        union, sums = _reciprocal_ranks(rankings)
+        fused = self.best(union, sums, len(union) if whole else k)
         self.timings.append(StageTiming("fuse", (perf_counter() - started) * 1e3, len(fused)))
         return fused
 
@@ -235,6 +273,15 @@ class _Run:
         scored = np.isfinite(scores)
         best = self.best(rows[scored], scores[scored], k)
         return Candidates(best.rows, best.scores, unscored=int((~scored).sum()))
+
+
+def _summed(timings: Sequence[StageTiming]) -> list[StageTiming]:
+    """One timing for each stage that ran several times, each time deeper."""
+    found: dict[str, StageTiming] = {}
+    for timing in timings:
+        known = found.get(timing.stage)
+        found[timing.stage] = timing if known is None else replace(timing, ms=timing.ms + known.ms)
+    return list(found.values())
 
 
 def _reciprocal_ranks(rankings: Sequence[Candidates]) -> tuple[IntArray, FloatArray]:

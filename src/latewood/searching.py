@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from latewood import encode
 from latewood.binding import BoundPipeline
+from latewood.distinct import Distinct
 from latewood.encode import Placement
 from latewood.errors import PipelineError, UsageError
 from latewood.evaluate import Comparison, Qrels, Queries, System, compare
@@ -65,6 +66,8 @@ class Searching:
         *,
         explain: bool = False,
         where: Where | None = None,
+        collapse: bool = False,
+        group_by: str | None = None,
     ) -> Ranking:
         """The best passages for a question, with their texts.
 
@@ -74,8 +77,11 @@ class Searching:
             pipeline: see `latewood.pipeline`; None for `default_pipeline`.
             explain: mark in each hit what matched; the pipeline must end in `late`.
             where: conditions that the passages' metadata must meet (docs/filters.md).
+            collapse: of near-duplicates only the best (`latewood.distinct`).
+            group_by: "source": of each document only the best passage.
         """
-        return self.bind(pipeline or self.default_pipeline, where).rank(query, k, texts=True, explain=explain)
+        bound = self.bind(pipeline or self.default_pipeline, where, Distinct(collapse, group_by))
+        return bound.rank(query, k, texts=True, explain=explain)
 
     @property
     def default_pipeline(self) -> str:
@@ -84,12 +90,18 @@ class Searching:
             return DEFAULT_PIPELINE
         return "late" if self.spec.dim else "dense"
 
-    def bind(self, pipeline: str | Pipeline, where: Where | Sequence[Where] | None = None) -> BoundPipeline:
+    def bind(
+        self,
+        pipeline: str | Pipeline,
+        where: Where | Sequence[Where] | None = None,
+        distinct: Distinct | None = None,
+    ) -> BoundPipeline:
         """The pipeline on this generation; its `rank(query, k)` gives ids and scores without reading texts.
 
         Args:
             pipeline: as `search` takes it.
             where: conditions, or several of them, that the passages' metadata must meet in every stage.
+            distinct: in what results shall differ; None for in nothing.
 
         Raises:
             PipelineError: it can't be read, or it needs vectors that this collection doesn't have.
@@ -102,7 +114,7 @@ class Searching:
                     f"'{value}': {self.home} has no {vectors} vectors, since '{self.spec.name}' gives none: "
                     f"leave {stage} out, or index with another model"
                 )
-        return BoundPipeline(value, self.seen(where), lambda: self.encoder, self._scorer)
+        return BoundPipeline(value, self.seen(where), lambda: self.encoder, self._scorer, distinct=distinct)
 
     def _scorer(self, stage: Stage) -> PairScorer:
         key = replace(stage, k=None)

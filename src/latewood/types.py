@@ -304,7 +304,10 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One ranked passage. `passage` is None where only ids were asked for."""
+    """One ranked passage. `passage` is None where only ids were asked for.
+
+    `folded`, where results were asked to differ: the ids of passages below that it stands for, as far as was looked.
+    """
 
     id: str
     source_id: str
@@ -312,9 +315,10 @@ class Hit:
     rank: int
     passage: Passage | None = None
     matches: tuple[Match, ...] | None = None
+    folded: tuple[str, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As `latewood search --json` prints it (docs/json.md); "matches" only where they were asked for."""
+        """As `latewood search --json` prints it (docs/json.md); "matches", "folded" only where they were asked for."""
         value: dict[str, Any] = {
             "id": self.id,
             "source_id": self.source_id,
@@ -332,6 +336,8 @@ class Hit:
                 {"query_token": m.query_token, "token": m.token, "span": [m.start, m.end], "similarity": m.similarity}
                 for m in self.matches
             ]
+        if self.folded is not None:
+            value["folded"] = list(self.folded)
         return value
 
 

@@ -211,3 +211,16 @@ def test_compare_judges_what_the_conditions_leave(kb, capsys, tmp_path):
         code, out, _ = run(f"compare {kb} -q {queries} -r {qrels} --pipeline bm25 -m R@5 --json {where}", capsys)
         assert code == 0
         assert json.loads(out)["pipelines"][0]["metrics"]["R@5"] == pytest.approx(expected), out
+
+
+def test_collapse_and_group_by_name_what_they_fold(tmp_path, capsys):
+    documents = [
+        {"_id": "a", "text": "Oak wood is hard and heavy."},
+        {"_id": "b", "text": "OAK wood is hard  and heavy."},
+        {"_id": "c", "text": "Larch."},
+    ]
+    corpus = write_lines(tmp_path / "corpus.jsonl", documents)
+    run(f"index --jsonl {corpus} -c {tmp_path / 'kb.lw'}", capsys)
+    _, out, _ = run(f"search {tmp_path / 'kb.lw'} 'heavy oak' --collapse --group-by source --json", capsys)
+    assert [(hit["id"], hit["folded"]) for hit in json.loads(out)["hits"]] == [("a", ["b"]), ("c", [])]
+    assert "also b" in run(f"search {tmp_path / 'kb.lw'} 'heavy oak' --collapse", capsys)[1]

@@ -44,6 +44,13 @@ def test_an_explanation_sums_to_the_score(http):
         assert sum(match["similarity"] for match in hit["matches"]) == pytest.approx(hit["score"], abs=1e-3)
 
 
+def test_results_can_differ_by_source_and_text(http):
+    found = http.post("/v1/search", json={"query": QUESTION, "collapse": True, "group_by": "source"}).json()["hits"]
+    assert len({hit["source_id"] for hit in found}) == len(found)
+    assert all(isinstance(hit["folded"], list) for hit in found)
+    assert http.post("/v1/search", json={"query": QUESTION, "group_by": "year"}).status_code == 422
+
+
 @pytest.mark.parametrize("pipeline", ["dense:50 >> late", "bm25:2", "(dense:3 + bm25:3):3", "late:3"])
 def test_conditions_hold_and_starve_nobody(http, pipeline):
     body = {"query": "ship timber note plank wood", "pipeline": pipeline, "k": 3}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,13 +25,17 @@ def command(
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show which tokens matched.")] = False,
     where: WhereOption = None,
+    collapse: Annotated[bool, typer.Option("--collapse", help="Of near-duplicates show only the best.")] = False,
+    group_by: Annotated[
+        Literal["source"] | None, typer.Option("--group-by", help="Of each document show only the best passage.")
+    ] = None,
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Search a collection."""
     conditions = None if where is None else read_where(where)
     with remarks_from_warnings(), Collection.open(collection, model) as kb:
-        ranking = kb.search(query, k, pipeline, explain=explain, where=conditions)
+        ranking = kb.search(query, k, pipeline, explain=explain, where=conditions, collapse=collapse, group_by=group_by)
     if ranking.cut:
         remark(f"note: {ranking.cut} tokens at the end of the question are beyond the model's limit and were left out")
     if as_json:
@@ -47,6 +51,9 @@ def _print(ranking: Ranking) -> None:
     for hit in ranking.hits:
         console.print(f"{hit.rank:>3}  {hit.score:.4f}  {hit.id}", style="bold", markup=False)
         console.print("     ", snippet(hit, console), sep="")
+        if hit.folded:
+            more = f" and {len(hit.folded) - 3} more" if len(hit.folded) > 3 else ""
+            console.print(f"     also {', '.join(hit.folded[:3])}{more}", style="dim", markup=False)
         if hit.matches is not None:
             console.print(f"     {explanation(hit.matches)}", style="dim", markup=False)
     spent = ", ".join(f"{timing.stage} {timing.ms:.1f} ms" for timing in ranking.timings)

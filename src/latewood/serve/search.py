@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from latewood.distinct import Distinct
 from latewood.serve.problems import PROBLEMS, Refusal, answer
 from latewood.serve.rerank import check_tokens
 from latewood.serve.service import about, service_of, wheres_of
@@ -27,6 +28,8 @@ class SearchBody(BaseModel):
     pipeline: str | None = Field(None, description="Such as dense:50 >> late:5; the collection's default when absent.")
     k: Annotated[int, Field(ge=1)] | None = Field(None, description="Results; the pipeline's own number when absent.")
     where: dict[str, Any] | None = Field(None, description='Conditions on metadata: {"year": {"gte": 2024}}.')
+    collapse: bool = Field(False, description="Of near-duplicates only the best.")
+    group_by: Literal["source"] | None = Field(None, description="Of each document only the best passage.")
     explain: bool = Field(False, description="Say what matched; the pipeline must end in late.")
 
 
@@ -50,6 +53,7 @@ class HitBody(BaseModel):
     text: str
     metadata: dict[str, Any]
     matches: list[MatchBody] | None = None
+    folded: list[str] | None = None
 
 
 class TimingBody(BaseModel):
@@ -90,7 +94,8 @@ async def search(request: Request, body: SearchBody) -> Response:
     about(request, collection=shelf.name, pipeline=pipeline[:200], query=body.query[:200])
 
     def work(cancelled: threading.Event) -> Response:
-        bound = shelf.bind(pipeline, cancelled, wheres, depth=limits.documents)
+        distinct = Distinct(body.collapse, body.group_by)
+        bound = shelf.bind(pipeline, cancelled, wheres, distinct=distinct, depth=limits.documents)
         ranking = bound.rank(body.query, body.k, texts=True, explain=body.explain)
         service.metrics.timed(ranking.timings)
         service.live.consider(shelf.name, bound, ranking)

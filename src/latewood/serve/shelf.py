@@ -14,6 +14,7 @@ from typing import Any
 
 from latewood.binding import BoundPipeline
 from latewood.collection import BATCH, AddReport, Collection
+from latewood.distinct import Distinct
 from latewood.errors import InputError, PipelineError, UsageError
 from latewood.late_index import certify
 from latewood.pipeline import Pipeline, Stage, parse
@@ -73,6 +74,7 @@ class Shelf:
         cancelled: threading.Event,
         wheres: Sequence[Where] = (),
         *,
+        distinct: Distinct | None = None,
         depth: int = 2000,
         memo: dict[str, tuple[EncodedQuery, float]] | None = None,
     ) -> BoundPipeline:
@@ -84,7 +86,7 @@ class Shelf:
         self._look()
         pipeline = parse(text)
         _check_depth(pipeline, depth)
-        bound = self._reader.bind(pipeline, wheres)
+        bound = self._reader.bind(pipeline, wheres, distinct)
         encoder = LaneEncoder(self.lane, cancelled=cancelled)
         return replace(bound, encoder=lambda: encoder, scorer=self._scorer, memo=memo)
 
