@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from latewood import errors, maxsim
-from latewood.pipeline import BM25, Cross, Dense, Late, Pipeline, parse
+from latewood.pipeline import BM25, Cross, Dense, Late, Pipeline, parse, wrap
 from latewood.types import Hit, Match, MultiVectors, Passage, Ranking
 
 if TYPE_CHECKING:
     from latewood.collection import Collection
+    from latewood.qdrant import open_home as open
 
 __version__ = "0.1.0"
 
@@ -31,7 +32,9 @@ __all__ = [
     "Ranking",
     "errors",
     "maxsim",
+    "open",
     "parse",
+    "wrap",
 ]
 
 
@@ -41,8 +44,12 @@ def __getattr__(name: str) -> Any:
         from latewood.collection import Collection
 
         return Collection
+    if name == "open":
+        from latewood.qdrant import open_home
+
+        return open_home
     raise AttributeError(f"module 'latewood' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), "Collection"])
+    return sorted([*globals(), "Collection", "open"])

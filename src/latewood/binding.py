@@ -8,11 +8,11 @@ from time import perf_counter
 
 import numpy as np
 
-from latewood import maxsim
+from latewood import first, maxsim
 from latewood.distinct import DEEPEST, Distinct
 from latewood.errors import EncoderMismatch, PipelineError, ShapeError
-from latewood.pipeline import DEFAULT_POOL, DEPTHS, Pipeline, Stage, Step
-from latewood.protocols import Encoder, PairScorer, Snapshot
+from latewood.pipeline import DEFAULT_POOL, DEPTHS, FirstStage, Pipeline, Stage, Step
+from latewood.protocols import Compiling, Encoder, PairScorer, Snapshot
 from latewood.types import (
     Candidates,
     EncodedQuery,
@@ -43,6 +43,9 @@ class BoundPipeline:
         memo: query text → its vectors and the milliseconds they took. Pipelines that share one encode each query
             once, and each reports that time as its own.
         distinct: in what results shall differ; None for in nothing.
+        first: gives what a `first` stage calls, where the stage doesn't carry it.
+        whole: let the store run what it can as one query. Faster, but then nobody sees the pool between its steps, and
+            their time is one.
     """
 
     pipeline: Pipeline
@@ -51,6 +54,8 @@ class BoundPipeline:
     scorer: Callable[[Stage], PairScorer] | None = None
     memo: dict[str, tuple[EncodedQuery, float]] | None = None
     distinct: Distinct | None = None
+    first: Callable[[Stage], FirstStage] | None = None
+    whole: bool = False
 
     def __post_init__(self) -> None:
         self.pipeline.check_whole()
@@ -72,11 +77,18 @@ class BoundPipeline:
         """
         if explain and not self.ends_in_late:
             raise PipelineError(f"explain shows what late interaction matched: '{self.pipeline}' doesn't end in late")
-        run = _Run(self.snapshot, self.encoder, self.scorer, query, self.memo if self.memo is not None else {})
+        memo = self.memo if self.memo is not None else {}
+        run = _Run(self.snapshot, self.encoder, self.scorer, query, memo, self.first)
         if self.pipeline.needs & {"dense", "late"}:
             run.encode()
         pool: Candidates | None = None
-        *earlier, last = zip(self.pipeline.steps, self.pipeline.depths(k), strict=True)
+        steps = list(zip(self.pipeline.steps, self.pipeline.depths(k), strict=True))
+        taken = self.taken
+        if taken:
+            pool = run.together(steps[:taken])
+            if taken == len(steps):
+                return self._ranking(run, pool, None, None, texts=texts, explain=explain)
+        *earlier, last = steps[taken:]
         for step, depth in earlier:
             pool = run.step(step, depth, None if pool is None else pool.rows)
         found, folded = self._last(run, *last, None if pool is None else pool.rows)
@@ -93,7 +105,7 @@ class BoundPipeline:
         before, depth = len(run.timings), k if once else 4 * k
         while True:
             found = run.step(step, depth, rows, whole=once)
-            kept = self.distinct.kept(found, k, self.snapshot)
+            kept = self.distinct.kept(found, k, run.snapshot)
             if len(kept.places) == k or len(found) < depth or depth >= DEEPEST * k or once:
                 break
             depth *= 4
@@ -101,6 +113,16 @@ class BoundPipeline:
         places = list(kept.places)
         folded = [found.rows[list(others)].tolist() for others in kept.folded]
         return Candidates(found.rows[places], found.scores[places], found.exact, found.unscored), folded
+
+    @property
+    def taken(self) -> int:
+        """How many leading steps the store runs as one query."""
+        if not self.whole or not isinstance(self.snapshot, Compiling):
+            return 0
+        steps = self.snapshot.compile(self.pipeline).steps
+        if self.distinct:  # in what results shall differ is found out here, by the last step
+            steps = min(steps, len(self.pipeline.steps) - 1)
+        return steps if steps > 1 else 0
 
     @property
     def ends_in_late(self) -> bool:
@@ -118,16 +140,17 @@ class BoundPipeline:
         texts: bool,
         explain: bool,
     ) -> Ranking:
-        ids = self.snapshot.ids(found.rows)
-        sources = self.snapshot.source_ids(found.rows)
-        passages = self.snapshot.passages(found.rows) if texts or explain else [None] * len(ids)
+        snapshot = run.snapshot
+        ids = snapshot.ids(found.rows)
+        sources = snapshot.source_ids(found.rows)
+        passages = snapshot.passages(found.rows) if texts or explain else [None] * len(ids)
         matches: Sequence[tuple[Match, ...] | None] = [None] * len(ids)
         if explain:
             bodies = [passage.text for passage in passages if passage is not None]
             matches = run.explain(self.pipeline.steps[-1].stages[0], found.rows, bodies)
         names: Sequence[tuple[str, ...] | None] = [None] * len(ids)
         if folded is not None:
-            names = [tuple(self.snapshot.ids(np.array(others, np.int64))) for others in folded]
+            names = [tuple(snapshot.ids(np.array(others, np.int64))) for others in folded]
         return Ranking(
             query=run.text,
             pipeline=str(self.pipeline),
@@ -137,7 +160,7 @@ class BoundPipeline:
             ),
             exact=run.exact,
             unscored=run.unscored,
-            pool=tuple(ids if pool is None else self.snapshot.ids(pool.rows)),
+            pool=tuple(ids if pool is None else snapshot.ids(pool.rows)),
             timings=tuple(run.timings),
             cut=run.encoded.cut if run.encoded else 0,
         )
@@ -152,6 +175,7 @@ class _Run:
     load_scorer: Callable[[Stage], PairScorer] | None
     text: str
     memo: dict[str, tuple[EncodedQuery, float]]
+    load_first: Callable[[Stage], FirstStage] | None = None
     encoded: EncodedQuery | None = None
     exact: bool = True
     unscored: int = 0
@@ -187,7 +211,9 @@ class _Run:
     def stage(self, stage: Stage, k: int, rows: IntArray | None) -> Candidates:
         scorer = self._scorer(stage) if stage.name == "cross" else None  # loading a model is no part of a search
         started = perf_counter()
-        if stage.name == "bm25":
+        if stage.name == "first":
+            found = self._ask_first(stage, k)
+        elif stage.name == "bm25":
             found = self.snapshot.bm25(self.text, k)
         elif stage.name == "dense":
             found = self.snapshot.dense(self._dense_vector(), k, rows)
@@ -202,6 +228,18 @@ class _Run:
         self.timings.append(StageTiming(str(stage), (perf_counter() - started) * 1e3, len(found)))
         self.exact = self.exact and found.exact
         self.unscored = max(self.unscored, found.unscored)
+        return found
+
+    def together(self, steps: Sequence[tuple[Step, int]]) -> Candidates:
+        """Several steps as one query to the store."""
+        assert isinstance(self.snapshot, Compiling)
+        query = self.query
+        started = perf_counter()
+        found = self.snapshot.run_compiled([step for step, _ in steps], [depth for _, depth in steps], query)
+        self.timings.append(
+            StageTiming(" >> ".join(str(step) for step, _ in steps), (perf_counter() - started) * 1e3, len(found))
+        )
+        self.exact = self.exact and found.exact
         return found
 
     def best(self, rows: IntArray, scores: FloatArray, k: int) -> Candidates:
@@ -231,6 +269,18 @@ class _Run:
             Match(asked.token, labels[at].token, labels[at].start, labels[at].end, float(similarity))
             for asked, at, similarity in pairs
         )
+
+    def _ask_first(self, stage: Stage, k: int) -> Candidates:
+        call = stage.call or (None if self.load_first is None else self.load_first(stage))
+        if call is None:
+            raise PipelineError(
+                f"'{stage}' names a function, and this pipeline was bound without: BoundPipeline(first=…)"
+            )
+        found = call(self.text, k)
+        if not stage.option("texts"):
+            return first.candidates(stage, found, self.snapshot, k)
+        self.snapshot, best = first.found_texts(stage, found, k)
+        return best
 
     def _dense_vector(self) -> FloatArray:
         if self.query.dense is None:

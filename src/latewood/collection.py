@@ -8,9 +8,8 @@ for hit in kb.search("who wrote it?", k=5).hits:
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +20,7 @@ from latewood.encode import Placement
 from latewood.errors import EncoderMismatch, StorageError, UsageError
 from latewood.index import DEFAULT_BITS, KEEP_FOR, Bits, Form, LateIndex
 from latewood.protocols import Encoder, Snapshot
-from latewood.searching import DEFAULT_PIPELINE, Progress, Searching, load_for
+from latewood.searching import DEFAULT_PIPELINE, Progress, Searching, differences, load_for, load_matching
 from latewood.stores.conditions import Where
 from latewood.stores.embedded import EmbeddedStore
 from latewood.stores.encodings import current_names, folder_of
@@ -30,7 +29,7 @@ from latewood.stores.reuse import KnownVectors, encode_unknown
 from latewood.stores.snapshot import EmbeddedSnapshot
 from latewood.types import EncoderSpec, Passage
 
-__all__ = ["BATCH", "DEFAULT_PIPELINE", "AddReport", "Collection", "Progress", "differences", "load_for"]
+__all__ = ["BATCH", "DEFAULT_PIPELINE", "AddReport", "Collection", "Progress", "batches_of", "differences", "load_for"]
 
 BATCH = 1024
 """Passages that are encoded and committed together: what an interruption can cost."""
@@ -183,7 +182,7 @@ class Collection(Searching):
         elsewhere = [] if vectors_from is None else [vectors_from.known_vectors(self.spec, self._store.form)]
         report = AddReport()
         try:
-            for batch in _batches(passages):
+            for batch in batches_of(passages):
                 report += self._add_batch(batch, progress, elsewhere)
         finally:
             self.refresh()
@@ -340,48 +339,15 @@ class Collection(Searching):
         return self._encoder
 
     def _use(self, model: str | Path | Encoder) -> None:
-        wanted = self.spec
-        if isinstance(model, str | Path):
-            placement = replace(self._placement, dtype=wanted.dtype)
-            encoder = encode.load(str(model), truncate=wanted.truncate, overlap=wanted.overlap, placement=placement)
-        else:
-            encoder = model
-        found = encoder.spec
-        differing = differences(wanted, found)
-        if differing:
-            raise EncoderMismatch(
-                f"{self.path} was made by '{wanted.name}' and '{found.name}' differs in {', '.join(differing)}: "
-                f"open it with the model that made it, or index the documents again in a new collection"
-            )
-        if dict(found.libraries) != dict(wanted.libraries):
-            self._check_golden(encoder)
-        self._encoder = encoder
-
-    def _check_golden(self, encoder: Encoder) -> None:
-        """Other library versions are fine as long as sixteen known texts still get their vectors."""
-        deviation = encode.golden_deviation(encoder, self._store.golden)
-        made = ", ".join(f"{name} {version}" for name, version in sorted(self.spec.libraries.items()))
-        if deviation > encode.GOLDEN_TOLERANCE:
-            raise EncoderMismatch(
-                f"{self.path} was made with {made}; the versions installed here give other vectors "
-                f"(by up to {deviation:.1e}, at most {encode.GOLDEN_TOLERANCE:.0e} expected): "
-                f"install those versions, or index again"
-            )
-        warnings.warn(
-            f"{self.path} was made with {made}; other versions are installed, and sixteen known texts still get "
-            f"the same vectors (to {deviation:.0e})",
-            RuntimeWarning,
-            stacklevel=4,
-        )
+        self._encoder = load_matching(self.home, self.spec, self._store.golden, model, self._placement)
 
 
-def differences(one: EncoderSpec, other: EncoderSpec) -> list[str]:
-    """In what two encoders differ; the name by which each was found, and versions of libraries, don't count."""
-    mine, theirs = asdict(one), asdict(other)
-    return [key for key in mine if key not in ("name", "libraries") and mine[key] != theirs[key]]
+def batches_of(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
+    """Passages in the windows that are encoded and committed together.
 
-
-def _batches(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
+    Raises:
+        UsageError: something that is no passage.
+    """
     remaining = iter(passages)
     while batch := list(islice(remaining, BATCH)):
         for passage in batch:

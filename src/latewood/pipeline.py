@@ -12,10 +12,10 @@ object, and `str()` gives the canonical text back.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from latewood.errors import PipelineError
 
@@ -27,12 +27,14 @@ __all__ = [
     "STAGES",
     "Cross",
     "Dense",
+    "FirstStage",
     "Late",
     "Pipeline",
     "Stage",
     "StageKind",
     "Step",
     "parse",
+    "wrap",
 ]
 
 DEFAULT_K = 10
@@ -42,6 +44,13 @@ DEFAULT_POOL = 50
 """Candidates of every other step, and of each stage of a fusion, when the pipeline doesn't say."""
 
 Value = bool | int | float | str
+
+
+FirstStage = Callable[[str, int], Iterable[Any]]
+"""(question, k) → ids of passages, or pairs of id and score, or texts; best first."""
+
+MISSING = ("error", "skip")
+"""What becomes of what a first stage finds and the collection doesn't have: refused, or left out and counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,7 @@ STAGES: Mapping[str, StageKind] = MappingProxyType(
         "dense": StageKind({}, reranks=True),
         "bm25": StageKind({}, reranks=False),
         "late": StageKind({"exact": bool, "encode": bool, **dict.fromkeys(DEPTHS, int)}, reranks=True),
+        "first": StageKind({"name": str, "texts": bool, "missing": str}, reranks=False),
         "cross": StageKind({"model": str, "url": str, "dialect": str}, reranks=True),
     }
 )
@@ -72,11 +82,15 @@ STAGES: Mapping[str, StageKind] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One scorer with its options, sorted by name, and its depth k."""
+    """One scorer with its options, sorted by name, and its depth k.
+
+    `call` is what a `first` stage calls (`wrap`). It is no part of the text: stages are equal without it.
+    """
 
     name: str
     k: int | None = None
     options: tuple[tuple[str, Value], ...] = ()
+    call: FirstStage | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         kind = STAGES.get(self.name)
@@ -239,6 +253,32 @@ def Cross(  # noqa: N802
     given = {"model": model, "url": url, "dialect": dialect}
     options = tuple((key, value) for key, value in given.items() if value is not None)
     return Pipeline((Step((Stage("cross", k, options),)),))
+
+
+def wrap(
+    call: FirstStage, k: int | None = None, *, name: str = "today", texts: bool = False, missing: str = "error"
+) -> Pipeline:
+    """Anything that finds passages, as the first stage of a pipeline: `wrap(my_search) >> Late(5)`.
+
+    Args:
+        call: (question, k) → best first: ids of the collection's passages, or pairs of id and score.
+        k: how many to ask it for; 50 by default.
+        name: what to call it in tables.
+        texts: it returns texts instead (or pairs of id and text), and they are in no collection: only stages that
+            read texts can follow, `Late(5, encode=True)` and `Cross(…)`.
+        missing: what becomes of an id that the collection doesn't have: "error", or "skip": left out, and counted as
+            `unscored`.
+
+    Raises:
+        PipelineError: `call` can't be called, or another `missing`.
+    """
+    if not callable(call):
+        raise PipelineError(f"wrap: got {type(call).__name__}, expected a function (question, k) -> ids")
+    if missing not in MISSING:
+        raise PipelineError(f"wrap: missing={missing!r}: expected one of {', '.join(MISSING)}")
+    given = {"name": name, "texts": texts or None, "missing": None if missing == MISSING[0] else missing}
+    options = tuple((key, value) for key, value in given.items() if value is not None)
+    return Pipeline((Step((Stage("first", k, options, call),)),))
 
 
 def parse(text: str) -> Pipeline:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from latewood.pipeline import Pipeline, Step
 from latewood.types import (
     Candidates,
     EncodedPassages,
@@ -18,7 +20,7 @@ from latewood.types import (
     TokenLabel,
 )
 
-__all__ = ["Encoder", "PairScorer", "Retriever", "Snapshot", "Store"]
+__all__ = ["Compiled", "Compiling", "Encoder", "PairScorer", "Retriever", "Snapshot", "Store"]
 
 
 @runtime_checkable
@@ -137,19 +139,62 @@ class Snapshot(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """How much of a pipeline a store runs by itself, in one go.
+
+    Args:
+        steps: so many leading steps.
+        reason: why it takes no more; "" where it takes all.
+    """
+
+    steps: int
+    reason: str = ""
+
+
+@runtime_checkable
+class Compiling(Protocol):
+    """A snapshot that runs several steps as one query. Nobody sees the pool between them then."""
+
+    def compile(self, pipeline: Pipeline) -> Compiled:
+        """The leading steps that are one query."""
+        ...
+
+    def run_compiled(self, steps: Sequence[Step], depths: Sequence[int], query: EncodedQuery) -> Candidates:
+        """Run steps that `compile` took; `depths` are the candidates that leave each."""
+        ...
+
+
 class Store(Protocol):
-    """Where a collection lives."""
+    """Where a collection lives: a folder of latewood's own, or a Qdrant."""
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """The encoder that filled it."""
+        ...
 
     def add(self, passages: Sequence[Passage], encoded: EncodedPassages) -> int:
-        """Add or replace these passages in one commit; the new generation."""
+        """Add or replace these passages; the new generation."""
         ...
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Delete these ids in one commit; how many were there."""
+        """Delete these ids; how many were there."""
         ...
 
     def snapshot(self) -> Snapshot:
-        """The newest committed generation."""
+        """What is committed now."""
+        ...
+
+    def compile(self, pipeline: Pipeline) -> Compiled:
+        """How many leading steps of a pipeline it runs by itself, from what it stores, and why no more."""
+        ...
+
+    def digests(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """The content digests of those of these ids that are there."""
+        ...
+
+    def close(self) -> None:
+        """Give files, locks and connections back."""
         ...
 
 

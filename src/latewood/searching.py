@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 from latewood import encode
 from latewood.binding import BoundPipeline
 from latewood.distinct import Distinct
 from latewood.encode import Placement
-from latewood.errors import PipelineError, UsageError
+from latewood.errors import EncoderMismatch, PipelineError, UsageError
 from latewood.evaluate import Comparison, Qrels, Queries, System, compare
-from latewood.pipeline import Pipeline, Stage, parse
+from latewood.pipeline import FirstStage, Pipeline, Stage, parse
 from latewood.protocols import Encoder, PairScorer, Snapshot
 from latewood.stores.conditions import Where
-from latewood.types import EncodedQuery, EncoderSpec, Passage, Ranking
+from latewood.types import EncodedQuery, EncoderSpec, FloatArray, Passage, Ranking
 
-__all__ = ["DEFAULT_PIPELINE", "Progress", "Searching", "load_for"]
+__all__ = ["DEFAULT_PIPELINE", "Progress", "Searching", "differences", "load_for", "load_matching"]
 
 DEFAULT_PIPELINE = "dense:50 >> late"
 """The stage that wins the recall back, over what a team has today."""
@@ -80,7 +82,7 @@ class Searching:
             collapse: of near-duplicates only the best (`latewood.distinct`).
             group_by: "source": of each document only the best passage.
         """
-        bound = self.bind(pipeline or self.default_pipeline, where, Distinct(collapse, group_by))
+        bound = replace(self.bind(pipeline or self.default_pipeline, where, Distinct(collapse, group_by)), whole=True)
         return bound.rank(query, k, texts=True, explain=explain)
 
     @property
@@ -108,13 +110,19 @@ class Searching:
             UsageError: these are no conditions.
         """
         value = parse(pipeline) if isinstance(pipeline, str) else pipeline
+        self._check_stages(value)
+        return BoundPipeline(
+            value, self.seen(where), lambda: self.encoder, self._scorer, distinct=distinct, first=self._first
+        )
+
+    def _check_stages(self, value: Pipeline) -> None:
+        """Refuse a pipeline that needs what isn't here."""
         for stage, dim, vectors in ("late", self.spec.dim, "token"), ("dense", self.spec.dense_dim, "single"):
             if stage in value.needs and not dim:
                 raise PipelineError(
                     f"'{value}': {self.home} has no {vectors} vectors, since '{self.spec.name}' gives none: "
                     f"leave {stage} out, or index with another model"
                 )
-        return BoundPipeline(value, self.seen(where), lambda: self.encoder, self._scorer, distinct=distinct)
 
     def _scorer(self, stage: Stage) -> PairScorer:
         key = replace(stage, k=None)
@@ -122,9 +130,15 @@ class Searching:
             self._scorers[key] = load_for(stage, self._placement)
         return self._scorers[key]
 
+    def _first(self, stage: Stage) -> FirstStage:
+        """What a `first` stage calls that a text names: nothing, unless a collection knows one."""
+        raise PipelineError(
+            f"'{stage}' is a function of Python, which a text can't carry: wrap it, lw.wrap(search) >> lw.Late(5)"
+        )
+
     def compare(
         self,
-        pipelines: Sequence[str],
+        pipelines: Sequence[str | Pipeline],
         queries: Queries,
         qrels: Qrels,
         *,
@@ -135,17 +149,18 @@ class Searching:
         """Judge pipelines on labelled questions; the first is the baseline (see `latewood.evaluate.compare`)."""
         return compare(self.systems(pipelines, where=where), queries, qrels, None, group=group, progress=progress)
 
-    def systems(self, pipelines: Sequence[str], name: str = "", where: Where | None = None) -> list[System]:
+    def systems(self, pipelines: Sequence[str | Pipeline], name: str = "", where: Where | None = None) -> list[System]:
         """Pipelines as `latewood.evaluate.compare` takes them, beside those of other collections, or runs.
 
         Args:
-            pipelines: their texts, which become their names.
+            pipelines: their texts, which become their names; or values, which may hold functions (`wrap`).
             name: what tells this collection from others: "dense:50 @ name".
             where: conditions that the passages' metadata must meet; others can't be found.
         """
         memo: dict[str, tuple[EncodedQuery, float]] = {}  # a query is encoded once for all pipelines
         corpus = self.sources(where)
-        return [self._system(replace(self.bind(text, where), memo=memo), text, name, corpus) for text in pipelines]
+        bound = [replace(self.bind(each, where), memo=memo) for each in pipelines]
+        return [self._system(one, str(each), name, corpus) for one, each in zip(bound, pipelines, strict=True)]
 
     def _system(self, bound: BoundPipeline, text: str, name: str, corpus: Mapping[str, str]) -> System:
         return System(
@@ -171,4 +186,60 @@ def load_for(stage: Stage, placement: Placement | None = None) -> PairScorer:
     model, url, dialect = (str(stage.option(name) or "") for name in ("model", "url", "dialect"))
     return encode.load_scorer(
         model, url=url, dialect=dialect, placement=replace(placement or Placement(), dtype="float32")
+    )
+
+
+def differences(one: EncoderSpec, other: EncoderSpec) -> list[str]:
+    """In what two encoders differ; the name by which each was found, and versions of libraries, don't count."""
+    mine, theirs = asdict(one), asdict(other)
+    return [key for key in mine if key not in ("name", "libraries") and mine[key] != theirs[key]]
+
+
+def load_matching(
+    home: str, wanted: EncoderSpec, golden: FloatArray, model: str | Path | Encoder, placement: Placement
+) -> Encoder:
+    """The encoder that made a collection's vectors.
+
+    Args:
+        home: the collection, for messages.
+        wanted: what it remembers of its encoder.
+        golden: the vectors that it recognises the encoder by.
+        model: where the model is now, or an encoder.
+        placement: where it runs; the dtype is the collection's.
+
+    Raises:
+        EncoderMismatch: its weights, tokenizer, lengths or prompts are not those that made the vectors.
+    """
+    if isinstance(model, str | Path):
+        placement = replace(placement, dtype=wanted.dtype)
+        encoder = encode.load(str(model), truncate=wanted.truncate, overlap=wanted.overlap, placement=placement)
+    else:
+        encoder = model
+    found = encoder.spec
+    differing = differences(wanted, found)
+    if differing:
+        raise EncoderMismatch(
+            f"{home} was made by '{wanted.name}' and '{found.name}' differs in {', '.join(differing)}: "
+            f"open it with the model that made it, or index the documents again in a new collection"
+        )
+    if dict(found.libraries) != dict(wanted.libraries):
+        _check_golden(home, wanted, golden, encoder)
+    return encoder
+
+
+def _check_golden(home: str, wanted: EncoderSpec, golden: FloatArray, encoder: Encoder) -> None:
+    """Other library versions are fine as long as sixteen known texts still get their vectors."""
+    deviation = encode.golden_deviation(encoder, golden)
+    made = ", ".join(f"{name} {version}" for name, version in sorted(wanted.libraries.items()))
+    if deviation > encode.GOLDEN_TOLERANCE:
+        raise EncoderMismatch(
+            f"{home} was made with {made}; the versions installed here give other vectors "
+            f"(by up to {deviation:.1e}, at most {encode.GOLDEN_TOLERANCE:.0e} expected): "
+            f"install those versions, or index again"
+        )
+    warnings.warn(
+        f"{home} was made with {made}; other versions are installed, and sixteen known texts still get "
+        f"the same vectors (to {deviation:.0e})",
+        RuntimeWarning,
+        stacklevel=4,
     )

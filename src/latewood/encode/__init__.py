@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from latewood.encode.bi_encoder import BiEncoder
 from latewood.encode.golden import GOLDEN_TEXTS, GOLDEN_TOLERANCE, agrees, golden_deviation, golden_vectors
+from latewood.encode.joined import Joined
 from latewood.encode.late_encoder import LateEncoder
 from latewood.encode.loading import load, load_scorer
 from latewood.encode.placement import DTYPES, Placement
@@ -16,6 +17,7 @@ __all__ = [
     "GOLDEN_TEXTS",
     "GOLDEN_TOLERANCE",
     "BiEncoder",
+    "Joined",
     "LateEncoder",
     "Placement",
     "agrees",

@@ -41,6 +41,8 @@ from latewood.index import (
     settings_of,
 )
 from latewood.index.live import CATALOGUE, LOCK, noted
+from latewood.pipeline import Pipeline
+from latewood.protocols import Compiled
 from latewood.stores.analyzers import ANALYZERS, check_analyzer
 from latewood.stores.bm25 import Bm25
 from latewood.stores.metadata import Metadata
@@ -205,6 +207,14 @@ class EmbeddedStore:
         # One that a builder made since, of a commit that this snapshot hasn't seen, is for the next one.
         late = self._late if self._late and self._late.manifest.generation <= snapshot.generation else None
         return EmbeddedSnapshot(snapshot, self._texts, self._bm25, self._metadata, late)
+
+    def compile(self, pipeline: Pipeline) -> Compiled:
+        """How many leading steps need nothing but what is stored here: all but those that read or encode texts."""
+        for number, step in enumerate(pipeline.steps):
+            for stage in step.stages:
+                if stage.name not in ("dense", "bm25", "late") or stage.option("encode"):
+                    return Compiled(number, f"{stage}: it needs more than what is stored")
+        return Compiled(len(pipeline.steps))
 
     def digests(self, ids: Sequence[str]) -> dict[str, bytes]:
         """The content digests of those of these ids that are there, now."""
