@@ -7,7 +7,7 @@ whole and unchanged; there is no list beside it that could disagree.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,9 @@ from latewood.ingest import (
     Chunker,
     Found,
     Listing,
+    PageReader,
+    PageReport,
+    Reading,
     Rules,
     Skipped,
     chunked,
@@ -35,6 +38,9 @@ _AT_ONCE = 2048
 _SURVEYED = 100
 """Files, or documents of a JSONL file, that are cut to tell how many passages all will give."""
 
+_PAGES = ("pdf", "image")
+"""Kinds of files that are read page by page, and not cut: a page is a passage."""
+
 _LIMIT = 256
 """Tokens of a passage where the model would take more: longer ones are found worse and shown worse."""
 
@@ -51,6 +57,7 @@ class FolderReport:
         surplus: passages removed because their source has fewer now.
         pruned: sources removed because they are gone.
         decoded: files that are not UTF-8, with their encoding.
+        pages: what became of the pages of PDF and image files that were read.
     """
 
     passages: AddReport = field(default_factory=AddReport)
@@ -60,6 +67,7 @@ class FolderReport:
     surplus: int = 0
     pruned: list[str] = field(default_factory=list)
     decoded: dict[str, str] = field(default_factory=dict)
+    pages: PageReport = field(default_factory=PageReport)
 
 
 @dataclass(slots=True)
@@ -71,8 +79,11 @@ class _Stored:
     source: str = ""
 
     def is_whole(self, content: str) -> bool:
-        """Whether all its passages are of a file with this digest, and none is missing or left over."""
-        return self.versions == {(content, len(self.ids))}
+        """Whether all its passages are of a file with this digest, and none is missing or left over.
+
+        Pages are encoded while they are read, so only the last one knows how many there are.
+        """
+        return self.versions - {(content, 0)} == {(content, len(self.ids))}
 
 
 def index_paths(
@@ -86,6 +97,7 @@ def index_paths(
     kind: str = "",
     expect: Callable[[int], None] | None = None,
     vectors_from: Collection | None = None,
+    reading: Reading | None = None,
 ) -> FolderReport:
     """Bring a collection up to the files and folders at `paths`.
 
@@ -100,19 +112,22 @@ def index_paths(
         expect: called, before and now and then, with how many passages there will be in all: an estimate from a sample
             of the files that changed, until all are read.
         vectors_from: as of `Collection.add`.
+        reading: how PDF and image files are read; None for all pages, with tesseract where it is needed and installed.
 
     Raises:
         InputError: a path isn't there, or two files would bear the same id.
         MissingExtra: a reader isn't installed.
+        UsageError: tesseract doesn't know the language, or is forced and isn't installed.
     """
     listing = find_files(paths, rules or Rules(), kb.path)
     if kind:
         listing.files = [replace(file, kind=kind) for file in listing.files]
-    run = _Run(kb, listing, chunk_jsonl, expect)
-    run.check_origins()
-    if expect is not None:
-        run.survey()
-    run.report.passages = kb.add(run.passages(), progress, vectors_from=vectors_from)
+    with PageReader(reading) as reader:
+        run = _Run(kb, listing, chunk_jsonl, reader, expect)
+        run.check_origins()
+        if expect is not None:
+            run.survey()
+        run.report.passages = kb.add(run.passages(), progress, vectors_from=vectors_from)
     run.report.surplus = kb.delete(run.surplus) if run.surplus else 0
     if prune:
         run.prune(paths)
@@ -123,7 +138,12 @@ class _Run:
     """One pass over the files of a listing."""
 
     def __init__(
-        self, kb: Collection, listing: Listing, chunk_jsonl: bool, expect: Callable[[int], None] | None = None
+        self,
+        kb: Collection,
+        listing: Listing,
+        chunk_jsonl: bool,
+        reader: PageReader,
+        expect: Callable[[int], None] | None = None,
     ) -> None:
         limit = min(kb.spec.max_length, _LIMIT)
         # The encoder is asked for when the first text is cut, and not before: loading it takes seconds.
@@ -132,13 +152,14 @@ class _Run:
         )
         self._kb = kb
         self._chunk_jsonl = chunk_jsonl
+        self._reader = reader
         self._stored = _stored_sources(kb)
         self._seen: set[str] = set()
         self._expect = expect
         self._ahead: dict[str, float] = {}
         self._given = 0
         self.surplus: list[str] = []
-        self.report = FolderReport(listing=listing)
+        self.report = FolderReport(listing=listing, pages=reader.report)
 
     def check_origins(self) -> None:
         """Refuse to put a file over another one that bears the same id and is still there."""
@@ -154,11 +175,16 @@ class _Run:
     def passages(self) -> Iterator[Passage]:
         """The passages of all files that are not as they were, and of all JSONL documents."""
         for file in self.report.listing.files:
-            for passage in self._records(file) if file.kind == "jsonl" else self._file(file):
+            for passage in self._of(file):
                 self._given += 1
                 yield passage
             if self._ahead.pop(str(file.path), 0.0) and self._expect is not None:
                 self._expect(self._given + round(sum(self._ahead.values())))
+
+    def _of(self, file: Found) -> Iterable[Passage]:
+        if file.kind == "jsonl":
+            return self._records(file)
+        return self._pages(file) if file.kind in _PAGES else self._file(file)
 
     def survey(self) -> None:
         """Tell how many passages there will be: those of a sample of the files to be read, by their bytes."""
@@ -183,14 +209,21 @@ class _Run:
         if file.kind == "jsonl":
             return False
         try:
-            data = file.path.read_bytes()
+            content = self._digest(file)
         except OSError:
             return True  # told of when its turn comes
-        return self._stored.get(file.source_id, _Stored()).is_whole(digest(data, file.kind, self._chunker))
+        return self._stored.get(file.source_id, _Stored()).is_whole(content)
+
+    def _digest(self, file: Found) -> str:
+        if file.kind in _PAGES:
+            return self._reader.digest(file.path, file.kind)
+        return digest(file.path.read_bytes(), file.kind, self._chunker)
 
     def _count(self, file: Found) -> int | None:
         """Passages of one file; None where it can't be read, which is told of when its turn comes."""
         try:
+            if file.kind in _PAGES:
+                return self._reader.count(file.path)
             if file.kind != "jsonl":
                 return len(passages_of(file, file.path.read_bytes(), self._chunker)[0])
             count = count_jsonl(file.path)
@@ -224,6 +257,27 @@ class _Run:
         self.report.read += 1
         self.surplus += sorted(stored.ids - {passage.id for passage in passages})
         return passages
+
+    def _pages(self, file: Found) -> Iterator[Passage]:
+        """Pages as they are read; one that was there and isn't any more is found when the last one has been."""
+        self._seen.add(file.source_id)
+        stored = self._stored.get(file.source_id, _Stored())
+        given: set[str] = set()
+        try:
+            if stored.is_whole(self._reader.digest(file.path, file.kind)):
+                self.report.unchanged += 1
+                return
+            for page in self._reader.pages(file):
+                given.add(page.id)
+                yield page
+        except InputError as error:
+            self._skip(file, str(error))
+            return
+        except OSError as error:
+            self._skip(file, error.strerror or str(error))
+            return
+        self.report.read += 1
+        self.surplus += sorted(stored.ids - given)
 
     def _records(self, file: Found) -> Iterator[Passage]:
         try:

@@ -25,6 +25,7 @@ __all__ = [
     "IntArray",
     "Match",
     "MultiVectors",
+    "Page",
     "Passage",
     "Ranking",
     "StageTiming",
@@ -61,6 +62,33 @@ class Passage:
     def __post_init__(self) -> None:
         if not self.source_id:
             object.__setattr__(self, "source_id", self.id)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Page(Passage):
+    """A passage that is a page of a PDF or image file, with the place of each of its words.
+
+    Metadata holds `page`, its number from 1, and `page_box`: left, bottom, right, top of what is shown of it in PDF
+    points, and the degrees clockwise by which it is turned. Two pages are equal if they are equal as passages.
+
+    Args:
+        boxes: [W, 4] float32, one for each of the W words (runs of non-blanks) of `text`, in their order: left, top,
+            right, bottom, as fractions of the page as it is shown.
+
+    Raises:
+        ShapeError: boxes of another shape or dtype.
+    """
+
+    boxes: FloatArray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+
+    def __post_init__(self) -> None:
+        Passage.__post_init__(self)
+        words = len(self.text.split())
+        if self.boxes.shape != (words, 4) or self.boxes.dtype != np.float32:
+            raise ShapeError(
+                f"page {self.id!r}: boxes of shape {self.boxes.shape} {self.boxes.dtype} came with {words} words, "
+                f"expected ({words}, 4) float32"
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

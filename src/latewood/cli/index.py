@@ -16,6 +16,7 @@ import typer
 
 from latewood.cli.options import BatchSizeOption, DeviceOption, DownloadOption, DtypeOption, JsonOption
 from latewood.cli.output import Bar, console, emit_json, progress_bar, remark, remarks_from_warnings, steps_bar
+from latewood.cli.page_options import LanguageOfTextOption, OcrOption, PagesOption, pages_as_json, pages_told
 from latewood.cli.spending import MaxTokensOption, PriceOption, Terms, YesOption, account_as_json, spending
 from latewood.collection import AddReport, Collection
 from latewood.encode import Placement
@@ -23,7 +24,17 @@ from latewood.endpoints import Estimate, is_endpoint_model, tokens_in
 from latewood.errors import UsageError
 from latewood.folders import FolderReport, index_paths
 from latewood.index import DEFAULT_BITS, check_bits
-from latewood.ingest import MAX_BYTES, Rules, count_jsonl, find_files, read_jsonl
+from latewood.ingest import (
+    MAX_BYTES,
+    MAX_PAGE_BYTES,
+    Listing,
+    PageRanges,
+    Reading,
+    Rules,
+    count_jsonl,
+    find_files,
+    read_jsonl,
+)
 from latewood.late_index import build as build_index
 from latewood.late_index import is_worthwhile
 from latewood.stores.analyzers import ANALYZERS, check_analyzer
@@ -46,7 +57,10 @@ IncludeOption = Annotated[
 ExcludeOption = Annotated[
     list[str] | None, typer.Option("--exclude", metavar="GLOB", help="Leave out files and folders that match.")
 ]
-MaxBytesOption = Annotated[int, typer.Option("--max-bytes", metavar="N", help="Larger files are named, not read.")]
+MaxBytesOption = Annotated[
+    int | None,
+    typer.Option("--max-bytes", metavar="N", help="Larger files are named, not read; 16 MiB, and 1 GiB for PDF files."),
+]
 PruneOption = Annotated[
     bool, typer.Option("--prune", help="Remove what came from these paths and isn't found there any more.")
 ]
@@ -90,8 +104,11 @@ def command(
     jsonl: JsonlOption = None,
     include: IncludeOption = None,
     exclude: ExcludeOption = None,
-    max_bytes: MaxBytesOption = MAX_BYTES,
+    max_bytes: MaxBytesOption = None,
     prune: PruneOption = False,
+    pages: PagesOption = "",
+    ocr: OcrOption = "auto",
+    ocr_language: LanguageOfTextOption = "eng",
     chunk: ChunkOption = False,
     language: LanguageOption = None,
     model: ModelOption = None,
@@ -112,25 +129,23 @@ def command(
     paths, jsonl = paths or [], jsonl or []
     if not paths and not jsonl:
         raise UsageError("nothing to index: give folders or files, or --jsonl FILE")
-    rules = Rules(include or (), exclude or (), max_bytes)
+    rules, reading = _rules(include, exclude, max_bytes), Reading(PageRanges(pages), ocr, ocr_language)
     # What is wrong with the input is found before anything is changed.
-    listing = find_files(paths, rules, collection)
-    sent = _estimates(_model_name(collection, model), [file.path for file in listing.files], jsonl)
+    sent = _estimates(_model_name(collection, model), find_files(paths, rules, collection), jsonl)
     total = sum(count_jsonl(path) for path in jsonl)
     started, files = time.perf_counter(), FolderReport()
+    chosen = _Chosen(model, truncate, language, bits, device, dtype, batch_size, download)
     with (
         remarks_from_warnings(),
         spending(sent, Terms(yes, max_tokens, price)) as account,
-        _open_or_create(
-            collection, _Chosen(model, truncate, language, bits, device, dtype, batch_size, download)
-        ) as kb,
+        _open_or_create(collection, chosen) as kb,
         nullcontext() if vectors_from is None else Collection.open(vectors_from) as source,
     ):
         with progress_bar(f"indexing into {collection}", None if paths or chunk else total, quiet=as_json) as advance:
             report = _add_records(kb, jsonl, chunk, rules, advance, source)
             if paths:
-                told = partial(index_paths, progress=advance, expect=advance.expect, vectors_from=source)
-                files = told(kb, paths, rules=rules, chunk_jsonl=chunk, prune=prune)
+                bring = partial(index_paths, kb, paths, rules=rules, chunk_jsonl=chunk, prune=prune, reading=reading)
+                files = bring(progress=advance, expect=advance.expect, vectors_from=source)
                 report += files.passages
         generation = kb.refresh()
         built = build and is_worthwhile(kb)
@@ -139,11 +154,10 @@ def command(
                 build_index(kb, threads=os.cpu_count() or 1, progress=step)
     seconds = time.perf_counter() - started
     if as_json:
-        shown = {**(_files_as_json(files) if paths else {}), **account_as_json(account)}
-        ended = {"generation": generation, "seconds": seconds, "built": built}
-        emit_json({"collection": str(collection), **asdict(report), **shown, **ended})
-    else:
-        _print(report, seconds, files if paths else None)
+        shown = {**(_files_as_json(files) if paths else {}), **account_as_json(account), "generation": generation}
+        emit_json({"collection": str(collection), **asdict(report), **shown, "seconds": seconds, "built": built})
+        return 0
+    _print(report, seconds, files if paths else None)
     return 0
 
 
@@ -160,6 +174,11 @@ def _add_records(
     return kb.add(records, advance, vectors_from=source) if jsonl else AddReport()
 
 
+def _rules(include: list[str] | None, exclude: list[str] | None, max_bytes: int | None) -> Rules:
+    limits = (MAX_BYTES, MAX_PAGE_BYTES) if max_bytes is None else (max_bytes, max_bytes)
+    return Rules(include or (), exclude or (), *limits)
+
+
 def _is_new(path: Path) -> bool:
     return not path.exists() or (path.is_dir() and not any(path.iterdir()))
 
@@ -172,12 +191,12 @@ def _model_name(path: Path, model: str | None) -> str:
         return kb.spec.name
 
 
-def _estimates(model: str, files: Sequence[Path], jsonl: Sequence[Path]) -> list[Estimate]:
+def _estimates(model: str, listing: Listing, jsonl: Sequence[Path]) -> list[Estimate]:
     """What an embeddings endpoint would be sent, were nothing of it known yet; of files, all their bytes."""
     if not is_endpoint_model(model):
         return []
     sizes = [tokens_in(passage.text) for path in jsonl for passage in read_jsonl(path)]
-    sizes += [-(-path.stat().st_size // 3) for path in files]
+    sizes += [-(-file.path.stat().st_size // 3) for file in listing.files]
     return [Estimate("documents to embed", len(sizes), sum(sizes))]
 
 
@@ -243,6 +262,7 @@ def _files_as_json(files: FolderReport) -> dict[str, Any]:
         "decoded": [{"path": path, "encoding": name} for path, name in files.decoded.items()],
         "pruned": files.pruned,
         "surplus": files.surplus,
+        "pages": pages_as_json(files.pages),
     }
 
 
@@ -270,6 +290,9 @@ def _print_files(files: FolderReport) -> None:
     )
     if files.surplus:
         remark(f"note: {files.surplus:,} passages removed that their files no longer have")
+    if told := pages_told(files.pages):
+        console.print(told)
+    _name("files with pages to look at", [f"{file.path}: {file.reason}" for file in files.pages.notes])
     _name("skipped", [f"{file.path}: {file.reason}" for file in listing.skipped])
     _name("not UTF-8, read as", [f"{path}: {name}" for path, name in files.decoded.items()])
     if listing.excluded:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from latewood.errors import CorruptionError
 from latewood.index.format import Array, Pieces, SegmentSeal, write_segment
-from latewood.index.segment import Segment
+from latewood.index.segment import ATTACHED, Segment
 from latewood.index.snapshot import IndexSnapshot
 from latewood.types import IntArray
 
@@ -108,10 +108,7 @@ def rewrite(path: Path, segments: Sequence[Segment], alive: npt.NDArray[np.bool_
         CorruptionError: a block of an old file is not what was written.
         StorageError: the disk refused.
     """
-    names = segments[0].file.names
-    other = next((segment for segment in segments if segment.file.names != names), None)
-    if other is not None:
-        raise CorruptionError(f"{other.file.path}: its arrays {other.file.names} are not {names}, as its neighbours'")
+    names = _names(segments)
     arrays: dict[str, Array | Pieces] = {}
     cuts = np.cumsum([0, *(len(segment) for segment in segments)])
     parts = [alive[a:b] for a, b in itertools.pairwise(cuts)]
@@ -129,13 +126,24 @@ def rewrite(path: Path, segments: Sequence[Segment], alive: npt.NDArray[np.bool_
     return write_segment(path, {name: arrays[name] for name in names})
 
 
+def _names(segments: Sequence[Segment]) -> list[str]:
+    """The arrays that the new file has: what all of them have, and what some have beside it."""
+    common = [name for name in segments[0].file.names if not name.startswith(ATTACHED)]
+    for segment in segments:
+        own = [name for name in segment.file.names if not name.startswith(ATTACHED)]
+        if own != common:
+            raise CorruptionError(f"{segment.file.path}: its arrays {own} are not {common}, as its neighbours'")
+    return common + sorted({n for segment in segments for n in segment.file.names if n.startswith(ATTACHED)})
+
+
 def _spans(
     segments: Sequence[Segment], parts: Sequence[npt.NDArray[np.bool_]], name: str
 ) -> tuple[Array, list[list[tuple[int, int]]]]:
     """New offsets, and of each segment what is kept of the array that they cut: from where to where."""
     lengths, spans = [], []
     for segment, alive in zip(segments, parts, strict=True):
-        offsets: IntArray = segment.file.read(name)
+        there = name in segment.file
+        offsets: IntArray = segment.file.read(name) if there else np.zeros(len(segment) + 1, np.int64)
         lengths.append(np.where(alive, np.diff(offsets), 0))
         edges = np.flatnonzero(np.diff(np.concatenate([[False], alive, [False]]).astype(np.int8)))
         bounds = offsets[edges].reshape(-1, 2)
@@ -144,8 +152,11 @@ def _spans(
 
 
 def _kept(segments: Sequence[Segment], spans: Sequence[Sequence[tuple[int, int]]], name: str) -> Pieces:
-    pieces: list[Array] = [segments[0].file.map(name)[:0]]
+    having = [segment for segment in segments if name in segment.file]
+    pieces: list[Array] = [having[0].file.map(name)[:0]]
     for segment, kept in zip(segments, spans, strict=True):
+        if name not in segment.file:
+            continue
         starts, stops = (np.array([span[i] for span in kept], np.int64) for i in (0, 1))
         segment.file.verify(name, starts, stops)
         array = segment.file.map(name)

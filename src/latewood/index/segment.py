@@ -13,7 +13,10 @@ from latewood.index.levels import Stored
 from latewood.index.strings import Hashes, Strings, hash_ids
 from latewood.types import BitVectors, IntArray, MultiVectors
 
-__all__ = ["Segment"]
+__all__ = ["ATTACHED", "Segment"]
+
+ATTACHED = "+"
+"""Begins the name of a column that not every segment has; in the others its rows are empty."""
 
 
 class Segment:

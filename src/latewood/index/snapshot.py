@@ -271,6 +271,16 @@ class IndexSnapshot:
         columns = {i: self.segments[i].strings(column) for i in np.unique(owner).tolist()}
         return [columns[i][j] for i, j in zip(owner.tolist(), local.tolist(), strict=True)]
 
+    def attached(self, column: str, rows: IntArray) -> list[FloatArray | None]:
+        """An attached column of floats: [n, D] of each of these rows, None where its segment doesn't have it."""
+        rows = self._in_range(rows)
+        owner, local = self._located(rows)
+        having = {i for i in np.unique(owner).tolist() if column in self.segments[i].file}
+        return [
+            self.segments[i].vectors(column)[j] if i in having else None
+            for i, j in zip(owner.tolist(), local.tolist(), strict=True)
+        ]
+
     def ids(self, rows: IntArray) -> list[str]:
         """The ids of these rows, in this order."""
         return self.strings("ids", rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from latewood.ingest.chunking import Chunk, Chunker
 from latewood.ingest.files import (
     MAX_BYTES,
+    MAX_PAGE_BYTES,
     Found,
     Listing,
     Rules,
@@ -15,13 +16,20 @@ from latewood.ingest.files import (
     passages_of,
 )
 from latewood.ingest.jsonl import count_jsonl, read_jsonl
+from latewood.ingest.page_files import OCR_MODES, PageRanges, PageReader, PageReport, Reading
 
 __all__ = [
     "MAX_BYTES",
+    "MAX_PAGE_BYTES",
+    "OCR_MODES",
     "Chunk",
     "Chunker",
     "Found",
     "Listing",
+    "PageRanges",
+    "PageReader",
+    "PageReport",
+    "Reading",
     "Rules",
     "Skipped",
     "chunked",

@@ -16,18 +16,34 @@ from latewood.ingest.chunking import Chunk, Chunker
 from latewood.ingest.decoding import decode
 from latewood.ingest.document import Document, Section
 from latewood.ingest.markup import read_html, read_markdown, read_text
+from latewood.pages import PAGE_KINDS
 from latewood.types import Passage
 
-__all__ = ["MAX_BYTES", "Found", "Listing", "Rules", "Skipped", "chunked", "digest", "find_files", "passages_of"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PAGE_BYTES",
+    "Found",
+    "Listing",
+    "Rules",
+    "Skipped",
+    "chunked",
+    "digest",
+    "find_files",
+    "passages_of",
+]
 
 MAX_BYTES = 16 << 20
 """Files above this are not taken, unless asked for: they are mostly data."""
+
+MAX_PAGE_BYTES = 1 << 30
+"""The same for PDF and image files, which are read page by page."""
 
 KINDS = {
     **dict.fromkeys((".md", ".markdown", ".mdown", ".mkd"), "markdown"),
     **dict.fromkeys((".html", ".htm", ".xhtml"), "html"),
     **dict.fromkeys((".txt", ".text", ".rst", ".adoc", ".org", ".tex", ""), "text"),
     ".jsonl": "jsonl",
+    ".pdf": "pdf",
 }
 """What a file is read as, by the end of its name."""
 
@@ -44,11 +60,13 @@ class Rules:
         include: globs; where there are any, a file must match one, and one of another type is read as text.
         exclude: globs; a file or folder that matches one is not taken.
         max_bytes: larger files are not taken, and named.
+        max_page_bytes: the same for PDF and image files.
     """
 
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
     max_bytes: int = MAX_BYTES
+    max_page_bytes: int = MAX_PAGE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +163,13 @@ def _take(path: Path, source_id: str, rules: Rules, listing: Listing, *, named: 
     ):
         listing.excluded += 1
         return
-    kind = KINDS.get(path.suffix.lower(), "text" if wanted else "")
+    # Pictures in a folder are mostly logos and figures: they are pages where they were asked for.
+    suffix = path.suffix.lower()
+    kind = KINDS.get(suffix, PAGE_KINDS.get(suffix, "text") if wanted else "")
     if not kind:
-        listing.other_types[path.suffix.lower()] += 1
+        listing.other_types[suffix] += 1
         return
-    reason = _refusal(path, source_id, rules.max_bytes)
+    reason = _refusal(path, source_id, rules.max_page_bytes if kind in ("pdf", "image") else rules.max_bytes)
     if reason:
         listing.skipped.append(Skipped(str(path).encode(errors="replace").decode(), reason))
     else:

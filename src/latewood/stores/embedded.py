@@ -46,9 +46,9 @@ from latewood.protocols import Compiled
 from latewood.stores.analyzers import ANALYZERS, check_analyzer
 from latewood.stores.bm25 import Bm25
 from latewood.stores.metadata import Metadata
-from latewood.stores.snapshot import DENSE, SOURCE_IDS, TOKENS, EmbeddedSnapshot
+from latewood.stores.snapshot import BOXES, DENSE, SOURCE_IDS, TOKENS, EmbeddedSnapshot
 from latewood.stores.texts import TABLES, Record, Texts, content_digest, record_of
-from latewood.types import EncodedPassages, EncoderSpec, FloatArray, IntArray, MultiVectors, Passage
+from latewood.types import EncodedPassages, EncoderSpec, FloatArray, IntArray, MultiVectors, Page, Passage
 
 __all__ = ["EmbeddedSnapshot", "EmbeddedStore"]
 
@@ -273,6 +273,8 @@ class EmbeddedStore:
             vectors |= form.columns(TOKENS, tokens)
         if self.spec.dense_dim:
             vectors[DENSE] = _only(encoded.dense, kept)
+        if any(isinstance(passages[i], Page) for i in kept):
+            vectors[BOXES] = _boxes([passages[i] for i in kept])
         return self._commit([records[i] for i in kept], vectors, form if form is not self._form else None)
 
     def _commit(self, records: list[Record], vectors: Mapping[str, Stored], form: Form | None) -> int:
@@ -362,7 +364,7 @@ class EmbeddedStore:
         files = [segment.file for segment in snapshot.segments]
         parts = {
             part: sum(file.bytes_of(name) for file in files for name in file.names if _part(name) == part)
-            for part in ("token_vectors", "dense_vectors", "ids")
+            for part in ("token_vectors", "dense_vectors", "word_boxes", "ids")
         }
         catalogue = sum(file_bytes(path) for path in self.path.glob(f"{CATALOGUE}*"))
         segments = sum(segment.record.seal.bytes for segment in snapshot.segments)
@@ -423,7 +425,13 @@ def _form_of(settings: Mapping[str, Any]) -> Form | None:
 
 def _part(array: str) -> str:
     column = array.split(".")[0]
-    return {TOKENS: "token_vectors", DENSE: "dense_vectors"}.get(column, "ids")
+    return {TOKENS: "token_vectors", DENSE: "dense_vectors", BOXES: "word_boxes"}.get(column, "ids")
+
+
+def _boxes(passages: Sequence[Passage]) -> MultiVectors:
+    """The word boxes of N passages; none for those that are no pages."""
+    none = np.zeros((0, 4), np.float32)
+    return MultiVectors.of([p.boxes if isinstance(p, Page) else none for p in passages], 4)
 
 
 def _array_bytes(array: FloatArray) -> bytes:

@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from latewood.errors import PipelineError, ShapeError
 from latewood.index import IndexSnapshot, LateIndex, Measured, measure
 from latewood.stores.bm25 import Bm25
 from latewood.stores.conditions import Where
 from latewood.stores.metadata import Metadata
 from latewood.stores.texts import Texts
-from latewood.types import Candidates, FloatArray, IntArray, MultiVectors, Passage
+from latewood.types import Candidates, FloatArray, IntArray, MultiVectors, Page, Passage
 
-__all__ = ["DENSE", "SOURCE_IDS", "TOKENS", "EmbeddedSnapshot"]
+__all__ = ["BOXES", "DENSE", "PAGE_BOX", "SOURCE_IDS", "TOKENS", "EmbeddedSnapshot"]
 
 TOKENS = "tokens"
 DENSE = "dense"
 SOURCE_IDS = "source_ids"
+BOXES = "+boxes"
+"""The place of each word of a page; in the segments that hold pages."""
+
+PAGE_BOX = "page_box"
+"""The metadata that makes a passage a page."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,12 +158,20 @@ class EmbeddedSnapshot:
             raise PipelineError(f"this collection has no {kind} vectors, its encoder gives none: use {others}")
 
     def passages(self, rows: IntArray) -> list[Passage]:
-        """Their texts and metadata, in this order.
+        """Their texts and metadata, in this order; pages with the places of their words.
 
         Raises:
             CorruptionError: a row is not what was written.
         """
-        return self._texts.passages(rows)
+        found = self._texts.passages(rows)
+        paged = np.array([PAGE_BOX in passage.metadata for passage in found], bool)
+        if paged.any():
+            boxes = iter(self._index.attached(BOXES, rows[paged]))
+            found = [
+                passage if not is_page else _with_boxes(passage, next(boxes))
+                for passage, is_page in zip(found, paged.tolist(), strict=True)
+            ]
+        return found
 
     def ids(self, rows: IntArray) -> list[str]:
         """Their ids, in this order."""
@@ -177,3 +192,11 @@ class EmbeddedSnapshot:
             InputError: naming the first id that isn't there.
         """
         return self._index.rows(ids)
+
+
+def _with_boxes(passage: Passage, boxes: FloatArray | None) -> Passage:
+    """As a page, if it has a box for each of its words; the metadata alone may be anybody's."""
+    if boxes is None or len(boxes) != len(passage.text.split()):
+        return passage
+    p = passage
+    return Page(p.id, p.text, p.source_id, p.title, p.source, p.metadata, boxes)

@@ -11,7 +11,7 @@ import numpy as np
 
 from latewood.errors import InputError, StaleError
 from latewood.index import Catalogue, record_crc
-from latewood.types import IntArray, Passage
+from latewood.types import IntArray, Page, Passage
 
 __all__ = ["TABLES", "Record", "Texts", "content_digest", "record_of"]
 
@@ -69,7 +69,8 @@ def content_digest(passage: Passage) -> bytes:
 
 def _digest(passage: Passage, fields: Sequence[str]) -> bytes:
     content = json.dumps([*fields, dict(passage.metadata)], sort_keys=True)
-    return hashlib.blake2b(content.encode(), digest_size=16).digest()
+    boxes = passage.boxes.tobytes() if isinstance(passage, Page) else b""
+    return hashlib.blake2b(content.encode() + boxes, digest_size=16).digest()
 
 
 class Texts:
