@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from latewood.pipeline import Pipeline, Step
 from latewood.types import (
     Candidates,
+    EncodedPages,
     EncodedPassages,
     EncodedQuery,
     EncoderSpec,
@@ -20,7 +21,7 @@ from latewood.types import (
     TokenLabel,
 )
 
-__all__ = ["Compiled", "Compiling", "Encoder", "PairScorer", "Retriever", "Snapshot", "Store"]
+__all__ = ["Compiled", "Compiling", "Encoder", "PageEncoder", "PairScorer", "Retriever", "Snapshot", "Store"]
 
 
 @runtime_checkable
@@ -56,6 +57,20 @@ class Encoder(Protocol):
         """Tokens of a passage as the model reads it, special tokens included: what `spec.max_length` limits.
 
         An upper estimate where the model's tokenizer isn't at hand.
+        """
+        ...
+
+
+@runtime_checkable
+class PageEncoder(Encoder, Protocol):
+    """An encoder that reads page images as well, into the space of its token vectors."""
+
+    def encode_pages(self, images: Sequence[Any], progress: Callable[[int], None] | None = None) -> EncodedPages:
+        """Encode N page images, returned in the order given; a result never depends on the other images.
+
+        Args:
+            images: PIL images.
+            progress: called with the number of pages finished since the last call.
         """
         ...
 

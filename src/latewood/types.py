@@ -17,6 +17,7 @@ from latewood.errors import ShapeError
 __all__ = [
     "BitVectors",
     "Candidates",
+    "EncodedPages",
     "EncodedPassages",
     "EncodedQuery",
     "EncoderSpec",
@@ -262,6 +263,23 @@ class EncodedPassages:
         return len(self.tokens)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedPages:
+    """N page images as vectors.
+
+    Args:
+        tokens: MultiVectors of N pages, float32.
+        layouts: of each page, where its vectors lie, as `latewood.pages.PageGrid.of` reads it.
+    """
+
+    tokens: MultiVectors
+    layouts: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.layouts)
+
+
 @dataclass(frozen=True, slots=True)
 class EncoderSpec:
     """What a collection remembers of the encoder that filled it. All but `libraries` must agree for a match.
@@ -274,10 +292,11 @@ class EncoderSpec:
         max_length: tokens per window, special tokens included.
         overlap: tokens that neighbouring windows share.
         truncate: texts are cut at max_length instead of windowed.
-        query_prompt: put before a query.
+        query_prompt: put before a query; around it where it holds "{}", in the place of which the query stands.
         passage_prompt: put before a passage.
         libraries: versions that made the vectors, e.g. {"torch": "2.13.0"}; a difference is a warning.
         dtype: what the model computes in: "float32", "bfloat16" or "float16".
+        image_prompt: what stands around the patches of a page image; "" for models of texts.
     """
 
     name: str
@@ -291,6 +310,7 @@ class EncoderSpec:
     passage_prompt: str = ""
     libraries: Mapping[str, str] = field(default_factory=dict)
     dtype: str = "float32"
+    image_prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

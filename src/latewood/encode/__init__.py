@@ -11,6 +11,7 @@ from latewood.encode.joined import Joined
 from latewood.encode.late_encoder import LateEncoder
 from latewood.encode.loading import load, load_scorer
 from latewood.encode.placement import DTYPES, Placement
+from latewood.encode.vision_encoder import VisionEncoder
 
 __all__ = [
     "DTYPES",
@@ -20,6 +21,7 @@ __all__ = [
     "Joined",
     "LateEncoder",
     "Placement",
+    "VisionEncoder",
     "agrees",
     "golden_deviation",
     "golden_vectors",

@@ -23,6 +23,7 @@ __all__ = [
     "BI_ENCODER",
     "CROSS_ENCODER",
     "LATE",
+    "VISION",
     "digest",
     "fingerprints",
     "import_sentence_transformers",
@@ -33,9 +34,11 @@ __all__ = [
 BI_ENCODER = "bi-encoder"
 LATE = "late-interaction"
 CROSS_ENCODER = "cross-encoder"
+VISION = "page-image"
 
 _CLASSES = {BI_ENCODER: "SentenceTransformer", LATE: "MultiVectorEncoder", CROSS_ENCODER: "CrossEncoder"}
 _MODEL_TYPES = {name: kind for kind, name in _CLASSES.items()} | {"ColBERT": LATE}  # as PyLate writes it
+_CLASSES[VISION] = _CLASSES[LATE]
 
 _WEIGHTS = (".safetensors", ".bin")
 # What transformers and sentence-transformers read of a checkpoint; model cards and training notes are not among them.
@@ -45,6 +48,8 @@ _SETTINGS = (
     "config.json",
     "config_sentence_transformers.json",
     "merges.txt",
+    "preprocessor_config.json",
+    "processor_config.json",
     "modules.json",
     "sentence_bert_config.json",
     "sentencepiece.bpe.model",
@@ -59,7 +64,7 @@ _SETTINGS = (
 
 
 def kind_of(folder: Path) -> str:
-    """What kind of model a folder holds, as far as its settings tell: `BI_ENCODER`, `LATE` or `CROSS_ENCODER`.
+    """What kind of model a folder holds, as far as its settings tell: one of the constants above.
 
     Raises:
         ModelError: it is none of these; the message says what was found.
@@ -68,6 +73,8 @@ def kind_of(folder: Path) -> str:
     config = _settings(folder / "config.json")
     stated = _settings(folder / "config_sentence_transformers.json").get("model_type")
     architectures = [str(name) for name in config.get("architectures") or []]
+    if any(name.endswith("ForRetrieval") for name in architectures) and stated in (None, "MultiVectorEncoder"):
+        return VISION
     if stated in _MODEL_TYPES and modules:
         return _MODEL_TYPES[stated]
     if stated is not None and modules:
@@ -76,8 +83,6 @@ def kind_of(folder: Path) -> str:
         )
     if "HF_ColBERT" in architectures:
         return LATE
-    if any(name.endswith("ForRetrieval") for name in architectures):
-        raise ModelError(f"{folder} holds {architectures[0]}, which reads page images; expected a model of texts")
     if any(name.endswith(("MultiVectorMask", "pylate.models.Dense.Dense")) for name in modules):
         return LATE
     if any(name.endswith("Pooling") for name in modules):

@@ -10,6 +10,7 @@ from latewood.encode.bi_encoder import BiEncoder
 from latewood.encode.cross_encoder import CrossScorer
 from latewood.encode.late_encoder import LateEncoder
 from latewood.encode.placement import Placement
+from latewood.encode.vision_encoder import VisionEncoder
 from latewood.endpoints import is_endpoint_model, load_embeddings, load_reranker
 from latewood.errors import ModelError, PipelineError, UsageError
 from latewood.protocols import Encoder, PairScorer
@@ -25,7 +26,7 @@ def load(
     placement: Placement | None = None,
     download: bool = False,
 ) -> Encoder:
-    """Load an encoder: a bi-encoder, or a model that was trained for late interaction; its files say which.
+    """Load an encoder: a bi-encoder, a late-interaction model of texts, or one of page images; its files say which.
 
     Args:
         model: "minilm" for the bundled all-MiniLM-L6-v2, a folder, a name on the Hugging Face hub, such as
@@ -63,8 +64,11 @@ def load(
                 f'dense:50 >> cross(model="{name}")'
             )
         files = checkpoint.fingerprints(folder)
-    make = LateEncoder if kind == checkpoint.LATE else BiEncoder
-    return make(
+    makers: dict[str, type[BiEncoder | LateEncoder | VisionEncoder]] = {
+        checkpoint.LATE: LateEncoder,
+        checkpoint.VISION: VisionEncoder,
+    }
+    return makers.get(kind, BiEncoder)(
         checkpoint.open_checkpoint(folder, kind, placement),
         name=name,
         model_hash=checkpoint.digest(files),

@@ -44,6 +44,7 @@ class WindowTokenizer:
         limit: tokens per window, special tokens included.
         overlap: tokens that neighbouring windows share; None for 32, or a quarter of a window where that is less.
         prompts: every prompt that will be used, to check that it leaves room.
+        bare: a tokenizer that adds no special tokens is fine; without a prompt, an empty text has no vector then.
 
     Raises:
         ModelError: a tokenizer that can't be used: it is slow (gives no spans), it adds no special tokens
@@ -51,12 +52,14 @@ class WindowTokenizer:
         UsageError: an overlap that is negative or leaves no progress.
     """
 
-    def __init__(self, tokenizer: Any, limit: int, overlap: int | None, prompts: Sequence[str] = ("",)) -> None:
+    def __init__(
+        self, tokenizer: Any, limit: int, overlap: int | None, prompts: Sequence[str] = ("",), *, bare: bool = False
+    ) -> None:
         if not tokenizer.is_fast:
             raise ModelError("the model's tokenizer gives no character spans; expected a fast one (tokenizer.json)")
         probe = tokenizer("a", truncation=False, padding=False, return_special_tokens_mask=True)
         content = [i for i, special in enumerate(probe["special_tokens_mask"]) if not special]
-        if not content or len(content) == len(probe["input_ids"]):
+        if not content or (len(content) == len(probe["input_ids"]) and not bare):
             raise ModelError("the model's tokenizer adds no special tokens; expected some, as [CLS] and [SEP]")
         self._tokenizer = tokenizer
         self._prefix: list[int] = probe["input_ids"][: content[0]]
