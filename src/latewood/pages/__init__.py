@@ -5,6 +5,7 @@ from __future__ import annotations
 from latewood.pages.geometry import PageGeometry
 from latewood.pages.grid import OVERVIEW, PATCH, PLACELESS, WORD, PageGrid
 from latewood.pages.ocr import OCR_DPI, Tesseract
+from latewood.pages.pooling import column_means, row_means, tile_means
 from latewood.pages.reading import PAGE_KINDS, PageFiles, PageText, Unreadable
 from latewood.pages.words import Words, word_spans
 
@@ -22,5 +23,8 @@ __all__ = [
     "Tesseract",
     "Unreadable",
     "Words",
+    "column_means",
+    "row_means",
+    "tile_means",
     "word_spans",
 ]
