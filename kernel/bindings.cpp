@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -225,6 +226,7 @@ class Cascade {
     Codes codes_;
     Integers token_offsets_;
     std::vector<std::int64_t> centroid_offsets_;
+    std::vector<std::int32_t> centroid_sums_;
     latewood::Lists lists_;
 
   public:
@@ -241,9 +243,13 @@ class Cascade {
             token_offsets_.shape(0) != documents || codes_.shape(1) != static_cast<std::size_t>((dim + 7) / 8))
             throw nb::value_error("cascade: arrays don't fit each other");
         for (std::size_t i = 0; i <= count; ++i) centroid_offsets_.push_back(static_cast<std::int64_t>(i));
+        for (std::size_t i = 0; i < count; ++i) {
+            const std::int8_t* from = centroids_.data() + static_cast<std::int64_t>(i) * dim;
+            centroid_sums_.push_back(std::accumulate(from, from + dim, 0));
+        }
         const Documents table = {Format::int8, dim, centroids_.data(), centroid_offsets_.data(), scales_.data()};
         const Documents bits = {Format::bits, dim, codes_.data(), token_offsets_.data(), nullptr};
-        lists_ = {table, static_cast<std::int64_t>(count), longest, numbers_.data(), number_offsets_.data(),
+        lists_ = {table, centroid_sums_.data(), static_cast<std::int64_t>(count), longest, numbers_.data(), number_offsets_.data(),
                   postings_.data(), posting_offsets_.data(), bits, static_cast<std::int64_t>(documents) - 1,
                   codes_.shape(0) > 0};
     }

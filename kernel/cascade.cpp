@@ -15,7 +15,6 @@ namespace {
 constexpr float kTop = 255.0f;
 constexpr float kBelow = 0.25f;  // similarities from -kBelow of the greatest possible one are told apart
 constexpr std::int64_t kBlocks = 512;
-constexpr int kColumns = 32;  // a table's width is a multiple of it
 
 struct Scored {
     std::int32_t score;
@@ -84,22 +83,26 @@ class Table {
     const std::uint8_t* bytes() const { return scratch_.table.data(); }
     std::int64_t width() const { return width_; }
 
-    void fill(const Prepared& query, const Lists& lists, float gain, float shift) {
+    // Every row, and the maxima over blocks of them: their probe-th greatest is a lower bound of the rows' probe-th
+    // greatest.
+    void fill(const Prepared& query, const Lists& lists, float gain, float shift, std::int64_t probe) {
         const Kernels& kernels = query.kernels();
+        block_ = std::max<std::int64_t>(1, rows_ / std::max(kBlocks, 4 * probe));
+        blocks_ = (rows_ + block_ - 1) / block_;
         scratch_.table.resize(static_cast<std::size_t>(rows_ * width_));
+        scratch_.peaks.assign(static_cast<std::size_t>(blocks_ * width_), 0);
         Buffer<char> workspace(static_cast<std::int64_t>(kernels.workspace_bytes(query.query())));
-        kernels.tabulate(query.query(), query.packed(), lists.centroids, 0, rows_, gain, shift, scratch_.table.data(),
-                         workspace.get());
+        kernels.tabulate(query.query(), query.packed(), lists.centroids, lists.centroid_sums, rows_, gain, shift, block_,
+                         scratch_.table.data(), scratch_.peaks.data(), workspace.get());
     }
 
     // For each column, about `probe` of the rows with the greatest values, and never fewer where as many are above 0.
-    std::vector<Probes> probes(std::int64_t probe) {
-        find_peaks(probe);
+    std::vector<Probes> probes(std::int64_t probe, const Kernels& kernels) {
         std::vector<std::uint8_t> floor(static_cast<std::size_t>(width_), 255);
         std::vector<Probes> found;
         std::vector<std::int64_t> place(static_cast<std::size_t>(width_), -1);
         for (std::int64_t column = 0; column < width_; ++column) {
-            std::int64_t counts[256] = {};
+            std::int32_t counts[256] = {};
             for (std::int64_t b = 0; b < blocks_; ++b) ++counts[scratch_.peaks[static_cast<std::size_t>(b * width_ + column)]];
             if (counts[0] == blocks_) continue;  // no query vector, or none that is near anything
             int value = 255;
@@ -109,50 +112,27 @@ class Table {
             place[static_cast<std::size_t>(column)] = static_cast<std::int64_t>(found.size());
             found.push_back({column, {}});
         }
-        collect(floor, place, found);
+        collect(floor, place, found, kernels);
         for (Probes& probes : found) keep_best(probes.centroids, probe);
         return found;
     }
 
   private:
-    // The maxima over blocks of rows: their probe-th greatest is a lower bound of the rows' probe-th greatest.
-    void find_peaks(std::int64_t probe) {
-        const std::int64_t wanted = std::max(kBlocks, 4 * probe);
-        block_ = std::max<std::int64_t>(1, rows_ / wanted);
-        blocks_ = (rows_ + block_ - 1) / block_;
-        scratch_.peaks.assign(static_cast<std::size_t>(blocks_ * width_), 0);
-        for (std::int64_t t = 0; t < rows_; ++t)
-            raise(scratch_.peaks.data() + t / block_ * width_, bytes() + t * width_);
-    }
-
-    // Both loops of a fixed length, which compilers turn into vectors.
-    void raise(std::uint8_t* peak, const std::uint8_t* row) const {
-        for (std::int64_t at = 0; at < width_; at += kColumns)
-            for (int i = 0; i < kColumns; ++i) peak[at + i] = peak[at + i] > row[at + i] ? peak[at + i] : row[at + i];
-    }
-
-    bool passes(const std::uint8_t* values, const std::vector<std::uint8_t>& floor) const {
-        std::uint8_t over[kColumns] = {};
-        for (std::int64_t at = 0; at < width_; at += kColumns)
-            for (int i = 0; i < kColumns; ++i) over[i] |= values[at + i] > floor[static_cast<std::size_t>(at + i)] ? 255 : 0;
-        std::uint64_t words[kColumns / 8];
-        std::memcpy(words, over, sizeof words);
-        std::uint64_t any = 0;
-        for (const std::uint64_t word : words) any |= word;
-        return any != 0;
-    }
-
     void collect(const std::vector<std::uint8_t>& floor, const std::vector<std::int64_t>& place,
-                 std::vector<Probes>& found) const {
-        for (std::int64_t b = 0; b < blocks_; ++b) {
-            if (!passes(scratch_.peaks.data() + b * width_, floor)) continue;
-            for (std::int64_t t = b * block_; t < std::min(rows_, (b + 1) * block_); ++t) {
-                const std::uint8_t* row = bytes() + t * width_;
-                if (!passes(row, floor)) continue;
+                 std::vector<Probes>& found, const Kernels& kernels) {
+        std::vector<std::int32_t>& rows = scratch_.rows;
+        rows.resize(static_cast<std::size_t>(blocks_ + block_));
+        std::int32_t* inside = rows.data() + blocks_;
+        const std::int64_t blocks = kernels.passing(scratch_.peaks.data(), width_, floor.data(), 0, blocks_, rows.data());
+        for (std::int64_t b = 0; b < blocks; ++b) {
+            const std::int64_t first = rows[static_cast<std::size_t>(b)] * block_;
+            const std::int64_t count =
+                kernels.passing(bytes(), width_, floor.data(), first, std::min(rows_, first + block_), inside);
+            for (std::int64_t r = 0; r < count; ++r) {
+                const std::uint8_t* row = bytes() + inside[r] * width_;
                 for (std::size_t i = 0; i < floor.size(); ++i)
                     if (row[i] > floor[i])
-                        found[static_cast<std::size_t>(place[i])].centroids.push_back(
-                            {row[i], static_cast<std::int32_t>(t)});
+                        found[static_cast<std::size_t>(place[i])].centroids.push_back({row[i], inside[r]});
             }
         }
     }
@@ -251,14 +231,14 @@ std::vector<std::int64_t> candidates(const Lists& lists, const float* values, st
                                      const std::uint8_t* allowed, std::int64_t* reached) {
     Scratch& mine = scratch();
     const std::int64_t dim = lists.centroids.dim;
-    const Prepared query(values, count, dim, Format::int8, query_levels(dim));
+    const Prepared query(values, count, dim, Format::table, table_levels);
     Table table(mine, lists.centroid_count, query.kernels().table_width(query.query()));
     const float greatest = longest_of(values, count, dim) * lists.longest;
     const float gain = greatest > 0.0f ? kTop / (greatest * (1.0f + kBelow)) : 0.0f;
-    table.fill(query, lists, gain, kTop * kBelow / (1.0f + kBelow));
+    table.fill(query, lists, gain, kTop * kBelow / (1.0f + kBelow), depths.probe);
 
     if (depths.probe > 0) {
-        gather(mine, lists, table.probes(depths.probe), allowed);
+        gather(mine, lists, table.probes(depths.probe, query.kernels()), allowed);
         *reached = static_cast<std::int64_t>(mine.ranked.size());
         if (depths.last == 1) {
             keep_best(mine.ranked, depths.first);

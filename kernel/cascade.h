@@ -18,6 +18,7 @@ namespace latewood {
 // What is searched: N documents, K <= 65536 centroids. Plain pointers, checked by whoever fills this in.
 struct Lists {
     Documents centroids;                  // int8, one vector each
+    const std::int32_t* centroid_sums;    // [K], of each one's integers
     std::int64_t centroid_count;          // K
     float longest;                        // the greatest length of a centroid
     const std::uint16_t* numbers;         // the distinct centroids of each document,

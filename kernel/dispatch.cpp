@@ -1,5 +1,6 @@
 #include "dispatch.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 
@@ -58,6 +59,25 @@ struct Trial {
         kernels.score(query, packed.get(), documents(format), nullptr, 0, kTrialDocuments, scores, workspace.get());
     }
 
+    // A table of bytes, and its peaks behind it.
+    std::vector<std::uint8_t> table(const Kernels& kernels, std::int64_t queries) const {
+        Buffer<std::int16_t> levels(queries * kTrialDim);
+        Buffer<float> scales(queries);
+        quantize_query(values.get(), queries, kTrialDim, table_levels, levels.get(), scales.get());
+        const Query query = {Format::table, queries, kTrialDim, values.get(), levels.get(), scales.get()};
+        Buffer<char> packed(static_cast<std::int64_t>(kernels.packed_bytes(query)));
+        Buffer<char> workspace(static_cast<std::int64_t>(kernels.workspace_bytes(query)));
+        kernels.pack(query, packed.get());
+        std::int32_t sums[kTrialTokens] = {};
+        for (std::int64_t i = 0; i < kTrialTokens * kTrialDim; ++i) sums[i / kTrialDim] += bytes[i];
+        const std::int64_t width = kernels.table_width(query), size = kTrialTokens * width;
+        std::vector<std::uint8_t> out(static_cast<std::size_t>(size + (kTrialTokens + 6) / 7 * width), 0);
+        kernels.tabulate(query, packed.get(), documents(Format::int8), sums, kTrialTokens, 0.1f, 100.0f, 7, out.data(),
+                         out.data() + size, workspace.get());
+        std::sort(out.begin(), out.end());  // in the order of the lanes, which differs
+        return out;
+    }
+
     // Integers to the bit. Floats to the rounding of two sums of D products and Q maxima, values below 16, errors adding up
     // at worst.
     bool agree(const Kernels& kernels, const Kernels& baseline) const {
@@ -73,6 +93,13 @@ struct Trial {
                     if (want[i] != got[i] && !(std::fabs(want[i] - got[i]) <= allowed)) return false;
                 }
             }
+        }
+        for (const std::int64_t queries : kTrialCounts) {
+            std::vector<std::uint8_t> want = table(baseline, queries), got = table(kernels, queries);
+            // Widths differ, too: bytes without a query vector are 0.
+            want.erase(want.begin(), std::upper_bound(want.begin(), want.end(), 0));
+            got.erase(got.begin(), std::upper_bound(got.begin(), got.end(), 0));
+            if (want != got) return false;
         }
         return true;
     }

@@ -13,6 +13,7 @@ constexpr std::int64_t kTableBytes = 32;  // a row is a multiple of it
 #pragma GCC diagnostic ignored "-Wpsabi"  // everything here is inlined
 typedef std::uint8_t TableBytes __attribute__((vector_size(32), aligned(1), may_alias));
 inline TableBytes larger(TableBytes a, TableBytes b) { return a > b ? a : b; }
+inline void store_bytes(std::uint8_t* p, TableBytes v) { *reinterpret_cast<TableBytes*>(p) = v; }
 inline TableBytes table_bytes(const std::uint8_t* p) { return *reinterpret_cast<const TableBytes*>(p); }
 inline std::int32_t sum_of(TableBytes v) {
     std::int32_t sum = 0;
@@ -27,6 +28,7 @@ inline TableBytes larger(TableBytes a, const TableBytes& b) {
     for (int i = 0; i < 32; ++i) a.value[i] = a.value[i] > b.value[i] ? a.value[i] : b.value[i];
     return a;
 }
+inline void store_bytes(std::uint8_t* p, const TableBytes& v) { *reinterpret_cast<TableBytes*>(p) = v; }
 inline TableBytes table_bytes(const std::uint8_t* p) { return *reinterpret_cast<const TableBytes*>(p); }
 inline std::int32_t sum_of(const TableBytes& v) {
     std::int32_t sum = 0;
@@ -49,6 +51,29 @@ inline void cut_to_bytes(const float* values, const float* gains, const float* s
     for (int i = 0; i < kTableBytes; ++i) out[i] = static_cast<std::uint8_t>(whole[i]);
 }
 #endif
+
+// Whether a row has a byte above the floor's.
+inline bool passes(const std::uint8_t* row, const std::uint8_t* floor, std::int64_t width) {
+    for (std::int64_t slot = 0; slot < width; slot += kTableBytes) {
+        const TableBytes low = table_bytes(floor + slot), top = larger(table_bytes(row + slot), low);
+        std::uint64_t a[kTableBytes / 8], b[kTableBytes / 8], differ = 0;
+        __builtin_memcpy(a, &top, sizeof a);
+        __builtin_memcpy(b, &low, sizeof b);
+        for (int i = 0; i < kTableBytes / 8; ++i) differ |= a[i] ^ b[i];
+        if (differ != 0) return true;
+    }
+    return false;
+}
+
+std::int64_t passing(const std::uint8_t* table, std::int64_t width, const std::uint8_t* floor, std::int64_t begin,
+                     std::int64_t end, std::int32_t* rows) {
+    std::int64_t found = 0;
+    for (std::int64_t t = begin; t < end; ++t) {
+        rows[found] = static_cast<std::int32_t>(t);
+        found += passes(table + t * width, floor, width) ? 1 : 0;
+    }
+    return found;
+}
 
 void interact(const std::uint8_t* table, std::int64_t width, const std::uint16_t* numbers, const std::int64_t* offsets,
               const std::int32_t* rows, std::int64_t count, std::int32_t* scores) {

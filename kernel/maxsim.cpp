@@ -56,9 +56,20 @@ struct Stored<Format::int8> {
     using Tile = IntTile;
     using Token = std::int8_t;
 };
+template <>
+struct Stored<Format::table> {
+    using Tile = TableTile;
+    using Token = std::int8_t;
+};
+
+template <class A, class B>
+constexpr bool kSame = false;
+template <class A>
+constexpr bool kSame<A, A> = true;
 
 inline const float* elements(const Query& query, float) { return query.values; }
 inline const std::int16_t* elements(const Query& query, std::int16_t) { return query.levels; }
+inline const std::int16_t* elements(const Query& query, std::int8_t) { return query.levels; }
 
 // ---- packed queries ----
 
@@ -85,7 +96,7 @@ std::size_t packed_bytes_of(const Query& query) {
 template <class Tile>
 void pack_as(const Query& query, void* packed) {
     using Element = typename Tile::Element;
-    const Element* from = elements(query, Element{});
+    const auto* from = elements(query, Element{});
     Element* to = static_cast<Element*>(packed);
     for_each_group(query.count, [&](int registers, int step, std::int64_t first, std::int64_t queries) {
         const std::int64_t width = strides_of<Tile>(query.dim, registers, step) * shape_of<Tile>(registers, step).stride;
@@ -94,7 +105,7 @@ void pack_as(const Query& query, void* packed) {
             for (std::int64_t place = 0; place < places; ++place)
                 for (std::int64_t d = begin; d < begin + run; ++d) {
                     const bool real = place < queries && d < query.dim;
-                    *to++ = real ? from[(first + place) * query.dim + d] : Element{0};
+                    *to++ = real ? static_cast<Element>(from[(first + place) * query.dim + d] + kOffset<Tile>) : Element{0};
                 }
     });
 }
@@ -107,6 +118,7 @@ class Stream {
     using Tile = typename Stored<kFormat>::Tile;
     using Token = typename Stored<kFormat>::Token;
     using Element = typename Tile::Element;
+    static constexpr bool kIntegers = kFormat == Format::int8 || kFormat == Format::table;
     static constexpr int kBlocks = 4;
     static constexpr int kMaxRows = kBlocks * kTileRows;
     static constexpr std::int64_t kBlockBytes = 12 << 10;  // a third of the smallest first-level cache in use
@@ -125,6 +137,8 @@ class Stream {
     Span spans_[kMaxRows];
     const Token* sources_[kMaxRows];  // per span: its first row
     float row_scales_[kMaxRows];
+    std::int32_t row_starts_[kMaxRows];
+    const std::int32_t* sums_ = nullptr;  // of each token's integers; tiles with an offset only
     int span_count_ = 0, filled_ = 0;
     Ahead ahead_;
     std::int64_t tiles_per_block_ = 0;
@@ -151,7 +165,7 @@ class Stream {
           width_(width_of(query.dim)),
           slots_(slots_of(query.count)),
           block_rows_(block_rows_of(query.dim)),
-          in_place_(kFormat == Format::float32 && width_ == query.dim) {
+          in_place_(kSame<Token, Element> && width_ == query.dim) {
         char* p = static_cast<char*>(workspace);
         rows_ = reinterpret_cast<Element*>(p);
         p += aligned(static_cast<std::size_t>(block_rows_ * width_) * sizeof(Element));
@@ -159,7 +173,7 @@ class Stream {
         p += aligned(static_cast<std::size_t>(block_rows_ * slots_) * sizeof(float));
         spill_ = reinterpret_cast<float*>(p);
         for (std::int64_t i = 0; i < block_rows_ * width_; ++i) rows_[i] = Element{0};
-        for (int r = 0; r < kMaxRows; ++r) row_scales_[r] = 0.0f;
+        for (int r = 0; r < kMaxRows; ++r) row_scales_[r] = 0.0f, row_starts_[r] = 0;
         for_each_group(query.count, [&](int registers, int step, std::int64_t, std::int64_t) {
             tiles_per_block_ += block_rows_ / shape_of<Tile>(registers, step).rows;
         });
@@ -178,7 +192,7 @@ class Stream {
             append(0, first + t, static_cast<int>(smaller(block_rows_, count - t)), false);
             const Element* rows = gather();
             for (int r = 0; r < filled_; r += kTileRows) {
-                spill_tiles(rows + r * width_, row_scales_ + r);
+                spill_tiles(rows + r * width_, r);
                 const int height = static_cast<int>(smaller(kTileRows, filled_ - r));
                 for (int i = 0; i < height; ++i) copy_row(spill_ + i * slots_, out + t + r + i, count);
             }
@@ -210,7 +224,9 @@ class Stream {
         });
     }
 
-    void tabulate(std::int64_t begin, std::int64_t end, float gain, float shift, std::uint8_t* table) {
+    void tabulate(const std::int32_t* sums, float gain, float shift, std::int64_t count, std::int64_t block,
+                  std::uint8_t* table, std::uint8_t* peaks) {
+        sums_ = sums;
         const std::int64_t width = table_width_of(query_.count);
         float gains[kTableSlots], shifts[kTableSlots], row[kTableSlots];
         for (std::int64_t slot = 0; slot < width; ++slot) gains[slot] = shifts[slot] = row[slot] = 0.0f;
@@ -222,10 +238,19 @@ class Stream {
             }
             slots += registers * kLanes;
         });
-        for_each_block(nullptr, begin, end, [&](const float* similarities, std::int64_t t) {
-            __builtin_memcpy(row, similarities, static_cast<std::size_t>(slots) * sizeof(float));
-            for (std::int64_t slot = 0; slot < width; slot += kTableBytes)
-                cut_to_bytes(row + slot, gains + slot, shifts + slot, table + t * width + slot);
+        std::int64_t last = block;  // of the rows that share a peak
+        for_each_block(nullptr, 0, count, [&](const float* similarities, std::int64_t t) {
+            if (t == last) peaks += width, last += block;
+            const float* values = similarities;
+            if (slots != width) {
+                __builtin_memcpy(row, similarities, static_cast<std::size_t>(slots) * sizeof(float));
+                values = row;
+            }
+            std::uint8_t* to = table + t * width;
+            for (std::int64_t slot = 0; slot < width; slot += kTableBytes) {
+                cut_to_bytes(values + slot, gains + slot, shifts + slot, to + slot);
+                store_bytes(peaks + slot, larger(table_bytes(peaks + slot), table_bytes(to + slot)));
+            }
         });
     }
 
@@ -241,8 +266,10 @@ class Stream {
     void append(std::int64_t item, std::int64_t token, int count, bool finished) {
         spans_[span_count_] = {item, filled_, filled_ + count, finished};
         sources_[span_count_] = tokens_ + token * query_.dim;
-        if constexpr (kFormat == Format::int8)
+        if constexpr (kIntegers)
             for (int r = 0; r < count; ++r) row_scales_[filled_ + r] = documents_.scales[token + r];
+        if constexpr (kOffset<Tile> != 0)
+            for (int r = 0; r < count; ++r) row_starts_[filled_ + r] = -kOffset<Tile> * sums_[token + r];
         ++span_count_;
         filled_ += count;
     }
@@ -262,6 +289,7 @@ class Stream {
                 while (spans_[span].end <= r) ++span;
                 work.rows = rows + r * width_;
                 work.row_scales = row_scales_ + r;
+                work.row_starts = row_starts_ + r;
                 work.ahead = ahead_.next(bytes);
                 const bool whole = spans_[span].end >= r + shape.rows;
                 work.best = whole ? best_ + span * slots_ + slot : nullptr;
@@ -282,14 +310,14 @@ class Stream {
 
     // A group's tile before it knows its rows: similarities go to `spill_`, nothing is fetched ahead.
     Work<Tile> work_of(const Element* packed, int registers, int step) const {
-        return {packed,  nullptr, width_, strides_of<Tile>(query_.dim, registers, step), nullptr, nullptr, spill_,
+        return {packed,  nullptr, width_, strides_of<Tile>(query_.dim, registers, step), nullptr, nullptr, nullptr, spill_,
                 slots_, static_cast<const char*>(documents_.tokens), 0};
     }
 
     // The block's rows as elements, `width_` apart: converted, or where they are.
     const Element* gather() {
-        if constexpr (kFormat == Format::float32) {
-            bool contiguous = in_place_ && filled_ == block_rows_;
+        if constexpr (kSame<Token, Element>) {
+            bool contiguous = in_place_ && filled_ % kTileRows == 0;
             for (int i = 1; contiguous && i < span_count_; ++i)
                 contiguous = sources_[i] == sources_[0] + spans_[i].begin * query_.dim;
             if (contiguous) return sources_[0];
@@ -307,8 +335,8 @@ class Stream {
     }
 
     void convert(const Token* from, Element* to, std::int64_t count) const {
-        if constexpr (kFormat == Format::float32)
-            __builtin_memcpy(to, from, static_cast<std::size_t>(count) * sizeof(float));
+        if constexpr (kSame<Token, Element>)
+            __builtin_memcpy(to, from, static_cast<std::size_t>(count) * sizeof(Token));
         else
             widen(from, to, count);
     }
@@ -337,7 +365,7 @@ class Stream {
     }
 
     float scaled(float similarity, std::int64_t q) const {
-        if constexpr (kFormat == Format::int8) return similarity * query_.scales[q];
+        if constexpr (kIntegers) return similarity * query_.scales[q];
         return similarity;
     }
 
@@ -362,15 +390,15 @@ class Stream {
                 for (std::int64_t r = 0; r < count; ++r) append(0, tokens[i + r], 1, false);
             }
             const Element* rows = gather();
-            spill_tiles(rows, row_scales_);
+            spill_tiles(rows, 0);
             for (std::int64_t r = 0; r < count; ++r) visit(spill_ + r * slots_, i + r);
             span_count_ = filled_ = 0;
             i += count;
         }
     }
 
-    // All similarities of a tile of rows to `spill_`.
-    void spill_tiles(const Element* rows, const float* row_scales) {
+    // All similarities of a tile of rows to `spill_`, the block's rows from `first` on.
+    void spill_tiles(const Element* rows, int first_row) {
         const Element* packed = packed_;
         std::int64_t slot = 0;
         for_each_group(query_.count, [&](int registers, int step, std::int64_t, std::int64_t) {
@@ -378,7 +406,8 @@ class Stream {
             Work<Tile> work = work_of(packed, registers, step);
             for (int r = 0; r < kTileRows; r += shape.rows) {
                 work.rows = rows + r * width_;
-                work.row_scales = row_scales + r;
+                work.row_scales = row_scales_ + first_row + r;
+                work.row_starts = row_starts_ + first_row + r;
                 work.out = spill_ + r * slots_ + slot;
                 shape.run(work);
             }
@@ -400,6 +429,7 @@ class Stream {
 
 std::size_t packed_bytes(const Query& query) {
     if (query.format == Format::bits) return bit_table_bytes(query);
+    if (query.format == Format::table) return packed_bytes_of<TableTile>(query);
     return query.format == Format::int8 ? packed_bytes_of<IntTile>(query) : packed_bytes_of<FloatTile>(query);
 }
 
@@ -409,6 +439,7 @@ void pack(const Query& query, void* packed) {
         case Format::float16: return pack_as<FloatTile>(query, packed);
         case Format::int8: return pack_as<IntTile>(query, packed);
         case Format::bits: return pack_bit_tables(query, packed);
+        case Format::table: return pack_as<TableTile>(query, packed);
     }
 }
 
@@ -420,11 +451,13 @@ void with_stream(const Query& query, const void* packed, const Documents& docume
         case Format::float16: return visit(Stream<Format::float16>(query, packed, documents, workspace));
         case Format::int8: return visit(Stream<Format::int8>(query, packed, documents, workspace));
         case Format::bits: return visit(BitStream(query, packed, documents, workspace));
+        case Format::table: return;
     }
 }
 
 std::size_t workspace_bytes(const Query& query) {
     if (query.format == Format::bits) return BitStream::workspace_bytes(query);
+    if (query.format == Format::table) return Stream<Format::table>::workspace_bytes(query);
     return query.format == Format::int8 ? Stream<Format::int8>::workspace_bytes(query)
                                         : Stream<Format::float32>::workspace_bytes(query);
 }
@@ -448,20 +481,23 @@ void nearest(const Query& query, const void* packed, const Documents& documents,
         case Format::float32: return run(Stream<Format::float32>(query, packed, documents, workspace));
         case Format::float16: return run(Stream<Format::float16>(query, packed, documents, workspace));
         case Format::int8: return run(Stream<Format::int8>(query, packed, documents, workspace));
-        case Format::bits: return;
+        case Format::bits:
+        case Format::table: return;
     }
 }
 
 std::int64_t table_width(const Query& query) { return table_width_of(query.count); }
 
-void tabulate(const Query& query, const void* packed, const Documents& documents, std::int64_t begin, std::int64_t end,
-              float gain, float shift, std::uint8_t* table, void* workspace) {
-    Stream<Format::int8>(query, packed, documents, workspace).tabulate(begin, end, gain, shift, table);
+void tabulate(const Query& query, const void* packed, const Documents& documents, const std::int32_t* sums,
+              std::int64_t count, float gain, float shift, std::int64_t block, std::uint8_t* table, std::uint8_t* peaks,
+              void* workspace) {
+    Stream<Format::table>(query, packed, documents, workspace)
+        .tabulate(sums, gain, shift, count, block, table, peaks);
 }
 
 }  // namespace
 
 extern "C" const latewood::Kernels LATEWOOD_JOIN(latewood_kernels_, LATEWOOD_ISA) = {
     LATEWOOD_STRING(LATEWOOD_ISA), packed_bytes, pack, workspace_bytes, score, similarities, nearest,
-    table_width, tabulate, interact,
+    table_width, tabulate, passing, interact,
 };

@@ -19,6 +19,7 @@
 //   int8               each query vector is quantised to integers of at most `query_levels(D)` with a scale of its own, so
 //                      that dot products are exact in int32. A similarity is (float(dot) * scales[t]) * query_scale[q]:
 //                      the conversion and the two products round to nearest. All instruction sets agree bit for bit.
+//   table              int8 documents and query integers of at most `table_levels`, exact as well; a byte is rounded from it.
 //   bits               the same with |integer| <= bit_levels(D): a similarity is float(dot) * query_scale[q].
 //   all                a score is the float32 sum of the maxima over query vectors, from the first to the last.
 //   Values so large that a dot product leaves the range of float32 are the caller's to avoid.
@@ -41,7 +42,8 @@
 
 namespace latewood {
 
-enum class Format : std::int32_t { float32, float16, int8, bits };
+// `table` is no form of documents: it says of a query that int8 documents are met by tabulate().
+enum class Format : std::int32_t { float32, float16, int8, bits, table };
 
 // N documents. Plain pointers: whoever fills this in has checked what the head of this file asks for.
 struct Documents {
@@ -59,8 +61,8 @@ struct Query {
     std::int64_t count;
     std::int64_t dim;
     const float* values;         // [Q, D], floats only
-    const std::int16_t* levels;  // [Q, D], int8 and bits
-    const float* scales;         // [Q], int8 and bits
+    const std::int16_t* levels;  // [Q, D], int8, bits and table
+    const float* scales;         // [Q], the same
 };
 
 // What one instruction set offers. Memory is the caller's: `packed` and `workspace` are 64-byte aligned, of at least
@@ -86,12 +88,19 @@ struct Kernels {
                     std::int64_t begin, std::int64_t end, const float* bias, std::int64_t most, std::int32_t* numbers,
                     float* values, void* workspace);
 
-    // Rows [begin, end) of a table of bytes, table_width(Q) bytes each: row t holds, in the order of the lanes, the
-    // similarities of token t with the query vectors, times `gain`, plus `shift`, rounded to nearest and cut to 0 .. 255.
-    // Bytes without a query vector are 0. int8 documents only.
+    // A table of bytes, `count` rows of table_width(Q) bytes: row t holds, in the order of the lanes, the similarities of
+    // token t with the query vectors, times `gain`, plus `shift`, rounded to nearest and cut to 0 .. 255. Bytes without a
+    // query vector are 0. int8 documents only, and a query of the format `table`. sums[t] is the sum of token t's
+    // integers. Peaks: for every `block` rows a row of their maxima, joined to what is there.
     std::int64_t (*table_width)(const Query& query);
-    void (*tabulate)(const Query& query, const void* packed, const Documents& documents, std::int64_t begin,
-                     std::int64_t end, float gain, float shift, std::uint8_t* table, void* workspace);
+    void (*tabulate)(const Query& query, const void* packed, const Documents& documents, const std::int32_t* sums,
+                     std::int64_t count, float gain, float shift, std::int64_t block, std::uint8_t* table,
+                     std::uint8_t* peaks, void* workspace);
+
+    // Those of the table's rows begin .. end that have a byte greater than the floor's [width]: how many, and their
+    // numbers, rising, in `rows`, which has room for all.
+    std::int64_t (*passing)(const std::uint8_t* table, std::int64_t width, const std::uint8_t* floor, std::int64_t begin,
+                            std::int64_t end, std::int32_t* rows);
 
     // scores[i], for 0 <= i < count: the sum over the bytes of a row of the max over the table's rows that document
     // rows[i] lists, numbers[offsets[row]] .. numbers[offsets[row + 1]]. 0 for one that lists none.

@@ -13,6 +13,9 @@ namespace latewood {
 // It reaches 0 at dim = 2^24, which the caller refuses.
 std::int32_t query_levels(std::int64_t dim);
 
+// The same for tables, whose bytes can't tell more apart: both factors then fit eight bits.
+constexpr std::int32_t table_levels = 127;
+
 // The same for documents of bits: dim * levels must fit 16 bits without sign, and sixteen levels a byte (bits.h).
 // 15 for dim <= 4369; reaches 0 at dim = 65536, which the caller refuses.
 std::int32_t bit_levels(std::int64_t dim);

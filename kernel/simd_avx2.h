@@ -97,6 +97,7 @@ struct IntTile {
         return _mm256_mul_ps(_mm256_cvtepi32_ps(v), _mm256_set1_ps(scale));
     }
 };
+using TableTile = IntTile;
 
 inline void widen(const std::uint16_t* from, float* to, std::int64_t n) {
     std::int64_t i = 0;

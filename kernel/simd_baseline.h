@@ -97,6 +97,7 @@ struct IntTile {
         return v;
     }
 };
+using TableTile = IntTile;
 
 // IEEE binary16 to binary32, exact; infinities don't come here.
 inline float from_half(std::uint16_t half) {

@@ -81,6 +81,7 @@ struct IntTile {
         return vmulq_n_f32(vcvtq_f32_s32(v), scale);
     }
 };
+using TableTile = IntTile;
 
 inline void widen(const std::uint16_t* from, float* to, std::int64_t n) {
     std::int64_t i = 0;

@@ -21,6 +21,16 @@
 
 namespace {
 
+// What a tile adds to a query's integers so that they have no sign; the product of that with a row is taken off the sum
+// before it starts. 0 for tiles that multiply signed integers.
+template <class Tile>
+constexpr int kOffset = [] {
+    if constexpr (requires { Tile::kQueryOffset; })
+        return Tile::kQueryOffset;
+    else
+        return 0;
+}();
+
 // Rows of one block. Every tile height is kAccumulators / C or a divisor of kAccumulators, so tiles fill a block.
 constexpr int kTileRows = kAccumulators;
 
@@ -62,6 +72,7 @@ struct Work {
     std::ptrdiff_t pitch;                 // elements from row to row
     std::int64_t strides;                 // kStride<Step> steps each
     const float* row_scales;              // [rows of the tile]; integers only
+    const std::int32_t* row_starts;       // [rows of the tile]: what a sum starts at; tiles with an offset only
     float* best;                          // [C * kLanes]: the tile's maxima are joined to it. Or null, and
     float* out;                           // [rows of the tile, C * kLanes]: the similarities are stored here,
     std::ptrdiff_t out_pitch;             // so many floats from row to row
@@ -83,7 +94,12 @@ void tile(const Work<Tile>& work) {
 #pragma GCC unroll 24
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-        for (int c = 0; c < C; ++c) sums[r][c] = Tile::zero();
+        for (int c = 0; c < C; ++c) {
+            if constexpr (kOffset<Tile> != 0)
+                sums[r][c] = Tile::template start<Step>(work.row_starts[r]);
+            else
+                sums[r][c] = Tile::zero();
+        }
 
     // Rows are addressed from every third one, as base, base + pitch and base + 2 * pitch, which x86 folds into the
     // load: a pointer to each row would not fit the registers.

@@ -8,6 +8,7 @@ from latewood import _reference
 from latewood.types import BitVectors, MultiVectors
 
 F = np.float32
+TABLE_LEVELS = 127  # integers of a query vector for the table of centroids
 
 
 def longest(vectors):
@@ -20,7 +21,7 @@ def longest(vectors):
 def table(query, centroids):
     """[K, Q] uint8: what a token at each centroid would score with each query vector."""
     many = _reference.quantize(MultiVectors(centroids, np.array([0, len(centroids)], np.int64)))
-    integers, scales = _reference.quantize_query(query, _reference.query_levels(query.shape[1]))
+    integers, scales = _reference.quantize_query(query, TABLE_LEVELS)
     greatest = F(longest(query) * F(np.linalg.norm(centroids, axis=1).max()))
     gain, shift = F(255) / (greatest * F(1.25)), F(255) * F(0.25) / F(1.25)
     dots = (many.tokens.astype(np.int64) @ integers.T).astype(F) * many.scales[:, None]
