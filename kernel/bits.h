@@ -77,6 +77,8 @@ class BitStream {
     static int lane_of(int row) { return row / 2 + row % 2 * kHalf; }
 
   public:
+    static std::size_t packed_bytes(const Query& query) { return bit_table_bytes(query); }
+    static void pack(const Query& query, void* packed) { pack_bit_tables(query, packed); }
     static std::size_t workspace_bytes(const Query& query) {
         const auto rows = static_cast<std::size_t>(width_of(query.dim)) * kBitRows;
         return 3 * rows + static_cast<std::size_t>(query.count) * kBitRows * kHalf * sizeof(std::uint16_t);

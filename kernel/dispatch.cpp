@@ -4,6 +4,12 @@
 #include <atomic>
 #include <cmath>
 
+#if defined(LATEWOOD_HAS_AMX)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include "buffer.h"
 #include "query.h"
 
@@ -105,6 +111,18 @@ struct Trial {
     }
 };
 
+#if defined(LATEWOOD_HAS_AMX)
+// Whether the processor has what amx.h uses, and the system lets this process use it: threads then keep 8 KB more of
+// registers, so Linux wants to be asked.
+bool amx_granted() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    constexpr unsigned kTiles = 1u << 24, kIntegers = 1u << 25;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & kTiles) == 0 || (d & kIntegers) == 0) return false;
+    constexpr long kRequestPermission = 0x1023, kTileData = 18;
+    return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#endif
+
 struct Choice {
     std::vector<const Kernels*> usable;
     std::vector<std::string> rejected;
@@ -117,8 +135,12 @@ struct Choice {
 #if defined(LATEWOOD_HAS_AVX512)
         if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-            __builtin_cpu_supports("avx512vnni"))
+            __builtin_cpu_supports("avx512vnni")) {
+#if defined(LATEWOOD_HAS_AMX)
+            if (amx_granted()) runnable.push_back(&latewood_kernels_amx);
+#endif
             runnable.push_back(&latewood_kernels_avx512);
+        }
 #endif
         if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
             runnable.push_back(&latewood_kernels_avx2);

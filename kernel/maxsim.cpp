@@ -8,7 +8,7 @@
 #define LATEWOOD_STRING_(a) #a
 #define LATEWOOD_STRING(a) LATEWOOD_STRING_(a)
 
-#if defined(LATEWOOD_AVX512)
+#if defined(LATEWOOD_AVX512) || defined(LATEWOOD_AMX)
 #include "simd_avx512.h"
 #elif defined(LATEWOOD_AVX2)
 #include "simd_avx2.h"
@@ -20,23 +20,23 @@
 #include "tile.h"
 #include "walk.h"
 
+#if defined(LATEWOOD_AMX)
+#include "amx.h"
+#else
 #include "bits.h"
+#endif
 #include "interact.h"
+#include "rows.h"
 
 namespace {
 
 using namespace latewood;
 
-// Slots that a table of bytes has at most; the door refuses longer queries.
-constexpr std::int64_t kTableSlots = 2048;
-
-inline std::int64_t slots_of(std::int64_t count) {
+inline std::int64_t group_slots(std::int64_t count) {
     std::int64_t slots = 0;
     for_each_group(count, [&](int registers, int, std::int64_t, std::int64_t) { slots += registers * kLanes; });
     return slots;
 }
-
-inline std::int64_t table_width_of(std::int64_t count) { return round_up(slots_of(count), kTableBytes); }
 
 // How documents of a format reach the tiles.
 template <Format>
@@ -150,8 +150,11 @@ class Stream {
     }
 
   public:
+    static std::int64_t slots_of(const Query& query) { return group_slots(query.count); }
+    static std::size_t packed_bytes(const Query& query) { return packed_bytes_of<Tile>(query); }
+    static void pack(const Query& query, void* packed) { pack_as<Tile>(query, packed); }
     static std::size_t workspace_bytes(const Query& query) {
-        const std::int64_t rows = block_rows_of(query.dim), slots = slots_of(query.count);
+        const std::int64_t rows = block_rows_of(query.dim), slots = slots_of(query);
         return aligned(static_cast<std::size_t>(rows * width_of(query.dim)) * sizeof(Element)) +
                aligned(static_cast<std::size_t>(rows * slots) * sizeof(float)) +
                aligned(static_cast<std::size_t>(kTileRows * slots) * sizeof(float));
@@ -163,7 +166,7 @@ class Stream {
           documents_(documents),
           tokens_(static_cast<const Token*>(documents.tokens)),
           width_(width_of(query.dim)),
-          slots_(slots_of(query.count)),
+          slots_(slots_of(query)),
           block_rows_(block_rows_of(query.dim)),
           in_place_(kSame<Token, Element> && width_ == query.dim) {
         char* p = static_cast<char*>(workspace);
@@ -200,59 +203,37 @@ class Stream {
         }
     }
 
-    // The best centres of tokens, which come as documents of one vector each.
-    void nearest(const std::int64_t* tokens, std::int64_t begin, std::int64_t end, const float* bias, std::int64_t most,
-                 std::int32_t* numbers, float* values) {
-        for_each_block(tokens, begin, end, [&](const float* row, std::int64_t i) {
-            std::int32_t* number = numbers + i * most;
-            float* value = values + i * most;
-            std::int64_t found = 0, slot = 0;
-            for_each_group(query_.count, [&](int registers, int, std::int64_t first, std::int64_t queries) {
-                for (std::int64_t q = first; q < first + queries; ++q) {
-                    const float now = scaled(row[slot + q - first], q) + bias[q];
-                    if (found == most && !(now > value[most - 1])) continue;
-                    std::int64_t at = found < most ? found++ : most - 1;
-                    for (; at > 0 && now > value[at - 1]; --at) {
-                        value[at] = value[at - 1];
-                        number[at] = number[at - 1];
-                    }
-                    value[at] = now;
-                    number[at] = static_cast<std::int32_t>(q);
-                }
-                slot += registers * kLanes;
-            });
-        });
-    }
-
-    void tabulate(const std::int32_t* sums, float gain, float shift, std::int64_t count, std::int64_t block,
-                  std::uint8_t* table, std::uint8_t* peaks) {
-        sums_ = sums;
-        const std::int64_t width = table_width_of(query_.count);
-        float gains[kTableSlots], shifts[kTableSlots], row[kTableSlots];
-        for (std::int64_t slot = 0; slot < width; ++slot) gains[slot] = shifts[slot] = row[slot] = 0.0f;
-        std::int64_t slots = 0;
+    // What rows.h asks for.
+    std::int64_t slots() const { return slots_; }
+    template <class Visit>
+    void for_each_run(Visit visit) const {
+        std::int64_t slot = 0;
         for_each_group(query_.count, [&](int registers, int, std::int64_t first, std::int64_t queries) {
-            for (std::int64_t i = 0; i < queries; ++i) {
-                gains[slots + i] = scaled(gain, first + i);
-                shifts[slots + i] = shift + 0.5f;  // what follows cuts towards zero
-            }
-            slots += registers * kLanes;
-        });
-        std::int64_t last = block;  // of the rows that share a peak
-        for_each_block(nullptr, 0, count, [&](const float* similarities, std::int64_t t) {
-            if (t == last) peaks += width, last += block;
-            const float* values = similarities;
-            if (slots != width) {
-                __builtin_memcpy(row, similarities, static_cast<std::size_t>(slots) * sizeof(float));
-                values = row;
-            }
-            std::uint8_t* to = table + t * width;
-            for (std::int64_t slot = 0; slot < width; slot += kTableBytes) {
-                cut_to_bytes(values + slot, gains + slot, shifts + slot, to + slot);
-                store_bytes(peaks + slot, larger(table_bytes(peaks + slot), table_bytes(to + slot)));
-            }
+            visit(slot, first, queries);
+            slot += registers * kLanes;
         });
     }
+    float scaled(float similarity, std::int64_t q) const {
+        if constexpr (kIntegers) return similarity * query_.scales[q];
+        return similarity;
+    }
+    template <class Visit>
+    void for_each_row(const std::int64_t* tokens, std::int64_t begin, std::int64_t end, Visit visit) {
+        for (std::int64_t i = begin; i < end;) {
+            const std::int64_t count = smaller(kTileRows, end - i);
+            if (tokens == nullptr) {
+                append(0, i, static_cast<int>(count), false);
+            } else {
+                for (std::int64_t r = 0; r < count; ++r) append(0, tokens[i + r], 1, false);
+            }
+            const Element* rows = gather();
+            spill_tiles(rows, 0);
+            for (std::int64_t r = 0; r < count; ++r) visit(spill_ + r * slots_, i + r);
+            span_count_ = filled_ = 0;
+            i += count;
+        }
+    }
+    void use_sums(const std::int32_t* sums) { sums_ = sums; }
 
     // What feed() asks of a block.
     std::int64_t room() const { return block_rows_ - filled_; }
@@ -364,11 +345,6 @@ class Stream {
         span_count_ = filled_ = 0;
     }
 
-    float scaled(float similarity, std::int64_t q) const {
-        if constexpr (kIntegers) return similarity * query_.scales[q];
-        return similarity;
-    }
-
     float total(const float* best) const {
         float sum = 0.0f;
         std::int64_t slot = 0;
@@ -377,24 +353,6 @@ class Stream {
             slot += registers * kLanes;
         });
         return sum;
-    }
-
-    // Calls visit(similarities with the query by slot, i) for token tokens[i], or i where tokens is null.
-    template <class Visit>
-    void for_each_block(const std::int64_t* tokens, std::int64_t begin, std::int64_t end, Visit visit) {
-        for (std::int64_t i = begin; i < end;) {
-            const std::int64_t count = smaller(kTileRows, end - i);
-            if (tokens == nullptr) {
-                append(0, i, static_cast<int>(count), false);
-            } else {
-                for (std::int64_t r = 0; r < count; ++r) append(0, tokens[i + r], 1, false);
-            }
-            const Element* rows = gather();
-            spill_tiles(rows, 0);
-            for (std::int64_t r = 0; r < count; ++r) visit(spill_ + r * slots_, i + r);
-            span_count_ = filled_ = 0;
-            i += count;
-        }
     }
 
     // All similarities of a tile of rows to `spill_`, the block's rows from `first` on.
@@ -427,72 +385,90 @@ class Stream {
 
 // ---- the table ----
 
+// What serves documents of a format.
+template <Format kFormat>
+struct Engine {
+    using Type = Stream<kFormat>;
+};
+#if defined(LATEWOOD_AMX)
+template <>
+struct Engine<Format::int8> {
+    using Type = UnitStream<Format::int8>;
+};
+template <>
+struct Engine<Format::table> {
+    using Type = UnitStream<Format::table>;
+};
+template <>
+struct Engine<Format::bits> {
+    using Type = UnitStream<Format::bits>;
+};
+#else
+template <>
+struct Engine<Format::bits> {
+    using Type = BitStream;
+};
+#endif
+
+// Calls visit<the engine of this format>().
+template <class Visit>
+auto with_engine(Format format, Visit visit) {
+    switch (format) {
+        case Format::float16: return visit.template operator()<typename Engine<Format::float16>::Type>();
+        case Format::int8: return visit.template operator()<typename Engine<Format::int8>::Type>();
+        case Format::bits: return visit.template operator()<typename Engine<Format::bits>::Type>();
+        case Format::table: return visit.template operator()<typename Engine<Format::table>::Type>();
+        default: return visit.template operator()<typename Engine<Format::float32>::Type>();
+    }
+}
+
 std::size_t packed_bytes(const Query& query) {
-    if (query.format == Format::bits) return bit_table_bytes(query);
-    if (query.format == Format::table) return packed_bytes_of<TableTile>(query);
-    return query.format == Format::int8 ? packed_bytes_of<IntTile>(query) : packed_bytes_of<FloatTile>(query);
+    return with_engine(query.format, [&]<class Type>() { return Type::packed_bytes(query); });
 }
 
 void pack(const Query& query, void* packed) {
-    switch (query.format) {
-        case Format::float32:
-        case Format::float16: return pack_as<FloatTile>(query, packed);
-        case Format::int8: return pack_as<IntTile>(query, packed);
-        case Format::bits: return pack_bit_tables(query, packed);
-        case Format::table: return pack_as<TableTile>(query, packed);
-    }
-}
-
-// Calls visit with a stream of the right format.
-template <class Visit>
-void with_stream(const Query& query, const void* packed, const Documents& documents, void* workspace, Visit visit) {
-    switch (documents.format) {
-        case Format::float32: return visit(Stream<Format::float32>(query, packed, documents, workspace));
-        case Format::float16: return visit(Stream<Format::float16>(query, packed, documents, workspace));
-        case Format::int8: return visit(Stream<Format::int8>(query, packed, documents, workspace));
-        case Format::bits: return visit(BitStream(query, packed, documents, workspace));
-        case Format::table: return;
-    }
+    with_engine(query.format, [&]<class Type>() { Type::pack(query, packed); });
 }
 
 std::size_t workspace_bytes(const Query& query) {
-    if (query.format == Format::bits) return BitStream::workspace_bytes(query);
-    if (query.format == Format::table) return Stream<Format::table>::workspace_bytes(query);
-    return query.format == Format::int8 ? Stream<Format::int8>::workspace_bytes(query)
-                                        : Stream<Format::float32>::workspace_bytes(query);
+    return with_engine(query.format, [&]<class Type>() { return Type::workspace_bytes(query); });
 }
 
 void score(const Query& query, const void* packed, const Documents& documents, const std::int64_t* rows,
            std::int64_t begin, std::int64_t end, float* scores, void* workspace) {
-    with_stream(query, packed, documents, workspace, [&](auto&& stream) { stream.score(rows, begin, end, scores); });
+    with_engine(documents.format, [&]<class Type>() {
+        Type(query, packed, documents, workspace).score(rows, begin, end, scores);
+    });
 }
 
 void similarities(const Query& query, const void* packed, const Documents& documents, std::int64_t document,
                   float* out, void* workspace) {
-    with_stream(query, packed, documents, workspace, [&](auto&& stream) { stream.similarities(document, out); });
+    with_engine(documents.format, [&]<class Type>() {
+        Type(query, packed, documents, workspace).similarities(document, out);
+    });
 }
 
-// Not for bits: `documents` are float32, float16 or int8.
 void nearest(const Query& query, const void* packed, const Documents& documents, const std::int64_t* tokens,
              std::int64_t begin, std::int64_t end, const float* bias, std::int64_t most, std::int32_t* numbers,
              float* values, void* workspace) {
-    const auto run = [&](auto&& stream) { stream.nearest(tokens, begin, end, bias, most, numbers, values); };
-    switch (documents.format) {
-        case Format::float32: return run(Stream<Format::float32>(query, packed, documents, workspace));
-        case Format::float16: return run(Stream<Format::float16>(query, packed, documents, workspace));
-        case Format::int8: return run(Stream<Format::int8>(query, packed, documents, workspace));
-        case Format::bits:
-        case Format::table: return;
-    }
+    with_engine(documents.format, [&]<class Type>() {
+        if constexpr (requires(Type& stream) { stream.slots(); }) {
+            Type stream(query, packed, documents, workspace);
+            nearest_of(stream, tokens, begin, end, bias, most, numbers, values);
+        }
+    });
 }
 
-std::int64_t table_width(const Query& query) { return table_width_of(query.count); }
+using Tables = typename Engine<Format::table>::Type;
+
+std::int64_t table_width(const Query& query) { return round_up(Tables::slots_of(query), kTableBytes); }
 
 void tabulate(const Query& query, const void* packed, const Documents& documents, const std::int32_t* sums,
               std::int64_t count, float gain, float shift, std::int64_t block, std::uint8_t* table, std::uint8_t* peaks,
               void* workspace) {
-    Stream<Format::table>(query, packed, documents, workspace)
-        .tabulate(sums, gain, shift, count, block, table, peaks);
+    Tables stream(query, packed, documents, workspace);
+    stream.use_sums(sums);
+    tabulate_of(stream, table_width(query), gain, shift, count, block, table, peaks);
 }
 
 }  // namespace

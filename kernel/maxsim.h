@@ -33,6 +33,7 @@
 // Instruction sets: one source (maxsim.cpp), compiled once for each.
 //   baseline   plain C++, for any machine          avx2   x86-64 with AVX2, FMA and F16C
 //   avx512     x86-64 with AVX-512 F, BW, VL, DQ and VNNI          neon   AArch64
+//   amx        the same with AMX-INT8, on Linux: amx.h in the place of bits.h, and of tile.h for integers
 // dispatch.h chooses.
 #ifndef LATEWOOD_MAXSIM_H
 #define LATEWOOD_MAXSIM_H
@@ -112,6 +113,7 @@ extern "C" {
 extern const Kernels latewood_kernels_baseline;
 extern const Kernels latewood_kernels_avx2;
 extern const Kernels latewood_kernels_avx512;
+extern const Kernels latewood_kernels_amx;
 extern const Kernels latewood_kernels_neon;
 }
 
