@@ -276,7 +276,8 @@ class _Run:
             raise PipelineError(
                 f"'{stage}' names a function, and this pipeline was bound without: BoundPipeline(first=…)"
             )
-        found = call(self.text, k)
+        vector = first.by_vector(call)  # encoded once for both
+        found = call(self.text, k) if vector is None else vector(self._dense_vector(), k)
         if not stage.option("texts"):
             return first.candidates(stage, found, self.snapshot, k)
         self.snapshot, best = first.found_texts(stage, found, k)

@@ -16,9 +16,11 @@ from types import TracebackType
 from typing import Any
 
 from latewood import encode
+from latewood.beside import Beside, TheirSearch
 from latewood.encode import Placement
 from latewood.errors import EncoderMismatch, StorageError, UsageError
 from latewood.index import DEFAULT_BITS, KEEP_FOR, Bits, Form, LateIndex
+from latewood.pipeline import FirstStage, Stage
 from latewood.protocols import Encoder, Snapshot
 from latewood.searching import DEFAULT_PIPELINE, Progress, Searching, differences, load_for, load_matching
 from latewood.stores.conditions import Where
@@ -74,6 +76,7 @@ class Collection(Searching):
         self._store = store
         self._encoder = encoder
         self._any_encoding = False
+        self._their_search: TheirSearch | None = None
         self._snapshot = store.snapshot()
 
     # -- opening and closing ---------------------------------------------------------------------------------------
@@ -89,6 +92,7 @@ class Collection(Searching):
         bits: Bits = DEFAULT_BITS,
         placement: Placement | None = None,
         download: bool = False,
+        settings: Mapping[str, Any] | None = None,
     ) -> Collection:
         """Make an empty collection in a new folder.
 
@@ -101,6 +105,7 @@ class Collection(Searching):
                 keeps of the exact top ten, and takes the fewest that keep 0.99 (docs/quantisation.md).
             placement: the model's device, dtype and batch size. The dtype stays with the collection.
             download: fetch a model of the hub that isn't on this machine.
+            settings: further settings to keep with it, JSON; `beside` says what it stands beside (`latewood.sidecar`).
 
         Raises:
             ModelError: the model isn't there.
@@ -112,7 +117,8 @@ class Collection(Searching):
         else:
             encoder = model
         golden = encode.golden_vectors(encoder)
-        store = EmbeddedStore.create(Path(path), encoder.spec, {"analyzer": language, "bits": bits}, golden=golden)
+        chosen = {**(settings or {}), "analyzer": language, "bits": bits}
+        store = EmbeddedStore.create(Path(path), encoder.spec, chosen, golden=golden)
         return cls(Path(path), store, encoder, placement)
 
     @classmethod
@@ -149,6 +155,8 @@ class Collection(Searching):
 
     def close(self) -> None:
         """Give files and the write lock back. Closing twice is fine."""
+        if self._their_search is not None:
+            self._their_search.close()
         self._store.close()
 
     def __enter__(self) -> Collection:
@@ -318,6 +326,24 @@ class Collection(Searching):
     def check(self) -> list[str]:
         """Verify every block, row and file; one line per finding, none for a healthy collection."""
         return self._store.check()
+
+    @property
+    def beside(self) -> Beside | None:
+        """The Qdrant collection that this one holds the token vectors of, None for a collection by itself."""
+        return Beside.of(self._store.settings)
+
+    @property
+    def default_pipeline(self) -> str:
+        """As for every collection; beside another one, late interaction behind that one's search."""
+        return super().default_pipeline if self.beside is None else "first:50 >> late"
+
+    def _first(self, stage: Stage) -> FirstStage:
+        beside = self.beside
+        if beside is None:
+            return super()._first(stage)
+        if self._their_search is None:
+            self._their_search = TheirSearch(beside, self.spec.name, lambda: self.encoder)
+        return self._their_search
 
     # -- the model -------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,8 @@
      │   ├─ LockedError         another process is writing
      │   ├─ StaleError          a reader stayed on a generation whose texts have gone
      │   └─ StorageError        the disk said no (full, read-only, gone)
-     └─ CorruptionError         stored data is not what was written      (exit code 1)
+     ├─ CorruptionError         stored data is not what was written      (exit code 1)
+     └─ CountMismatch           two stores that shall hold the same don't  (exit code 1)
 
 A message says what came, what was expected and what to do, on one line.
 """
@@ -24,6 +25,7 @@ from __future__ import annotations
 __all__ = [
     "BudgetError",
     "CorruptionError",
+    "CountMismatch",
     "EncoderMismatch",
     "EndpointError",
     "InputError",
@@ -112,5 +114,11 @@ class StorageError(UnavailableError):
 
 class CorruptionError(LatewoodError):
     """A block, row or file of a collection is not what was written; the message names it."""
+
+    exit_code = 1
+
+
+class CountMismatch(LatewoodError):
+    """Two stores that shall hold the same passages don't, after they were brought in step."""
 
     exit_code = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NoReturn
@@ -16,7 +16,16 @@ from latewood.pipeline import Stage
 from latewood.protocols import Snapshot
 from latewood.types import Candidates, FloatArray, IntArray, MultiVectors, Passage
 
-__all__ = ["TextsSnapshot", "candidates", "found_texts"]
+__all__ = ["TextsSnapshot", "by_vector", "candidates", "found_texts"]
+
+
+def by_vector(call: object) -> Callable[[FloatArray, int], Sequence[tuple[str, float]]] | None:
+    """How a first stage takes a question's vector [D] and k, where one model made its vectors and the collection's.
+
+    None for one that takes the question's text.
+    """
+    found: Callable[[FloatArray, int], Sequence[tuple[str, float]]] | None = getattr(call, "by_vector", None)
+    return found if getattr(call, "same_model", False) else None
 
 
 @dataclass(frozen=True, slots=True)

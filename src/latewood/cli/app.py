@@ -19,6 +19,7 @@ from latewood.cli import (
     reindex,
     search,
     serve,
+    sidecar,
 )
 
 __all__ = ["app"]
@@ -41,6 +42,8 @@ app.command("ask")(ask.command)
 app.command("compare")(compare.command)
 app.command("judge")(judge.command)
 app.command("audit")(audit.command)
+app.command("sidecar")(sidecar.make)
+app.command("sync")(sidecar.sync)
 app.command("plan")(plan.command)
 app.command("serve")(serve.command)
 app.command("models")(models.command)

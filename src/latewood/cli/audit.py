@@ -34,6 +34,14 @@ from latewood.cli.audit_options import (
 from latewood.cli.audit_text import print_audit
 from latewood.cli.options import JsonOption, ModelOption
 from latewood.cli.output import print_json, progress_bar, remark, remarks_from_warnings
+from latewood.cli.qdrant_options import (
+    QueryModelOption,
+    SourceFieldOption,
+    TextFieldOption,
+    VectorOption,
+    read_options,
+)
+from latewood.cli.sidecar import say_agreement
 from latewood.collection import Collection, load_for
 from latewood.errors import InputError, UnavailableError, UsageError
 from latewood.evaluate import Qrels, Queries, read_qrels, read_queries, select
@@ -47,6 +55,9 @@ from latewood.evaluate.lift import EncodedLate, ReadPairs
 from latewood.evaluate.runs import Run, read_run
 from latewood.ingest import read_jsonl
 from latewood.pipeline import Late, Pipeline, Stage, Step, parse
+from latewood.qdrant import QdrantCollection, open_home
+from latewood.searching import Searching
+from latewood.stores.homes import is_qdrant
 
 __all__ = ["command"]
 
@@ -102,6 +113,10 @@ def command(
     latency_budget: LatencyBudgetOption = None,
     chunks: ChunksOption = None,
     store: StoreOption = None,
+    text_field: TextFieldOption = None,
+    source_field: SourceFieldOption = None,
+    vector: VectorOption = None,
+    query_model: QueryModelOption = None,
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -113,9 +128,21 @@ def command(
     _check(asked, collection, endpoint, runs)
     with remarks_from_warnings(), ExitStack() as open_things:
         if collection is not None:
-            kb = open_things.enter_context(Collection.open(collection, model))
-            today = pipeline or ("dense" if kb.spec.dense_dim else "late")
-            searched: Corpus | None = _from_collection(asked, kb, today, collection)
+            kb = open_home(
+                collection,
+                query_model if is_qdrant(collection) else model,
+                text=tuple(text_field or ()),
+                source=source_field,
+                dense=vector,
+            )
+            open_things.callback(kb.close)
+            searched: Corpus | None
+            if isinstance(kb, QdrantCollection):
+                given = read_options(text_field, source_field, vector, query_model)
+                searched = _from_qdrant(asked, kb, pipeline, given)
+            else:
+                today = pipeline or ("dense" if kb.spec.dense_dim else "late")
+                searched = _from_collection(asked, kb, today, collection)
         else:
             searched = _from_elsewhere(asked, endpoint, corpus, open_things)
         asked.systems |= runs
@@ -129,7 +156,7 @@ def command(
     return 1 if found.failed else 0
 
 
-def _check(asked: Asked, collection: Path | None, endpoint: str | None, runs: dict[str, Run]) -> None:
+def _check(asked: Asked, collection: str | None, endpoint: str | None, runs: dict[str, Run]) -> None:
     if collection is None and endpoint is None and not runs:
         raise UsageError("nothing to audit: give a collection, --run NAME=FILE or --endpoint URL")
     if collection is not None and endpoint is not None:
@@ -159,7 +186,7 @@ def _runs(given: Sequence[str]) -> dict[str, Run]:
     return runs
 
 
-def _from_collection(asked: Asked, kb: Collection, text: str, path: Path) -> Corpus:
+def _from_collection(asked: Asked, kb: Collection, text: str, path: str) -> Corpus:
     today = parse(text)
     stated = today.steps[-1].k or 0
     if asked.pool is None:
@@ -196,7 +223,37 @@ def _from_collection(asked: Asked, kb: Collection, text: str, path: Path) -> Cor
     return Corpus(kb.sources(), lambda ids: snapshot.passages(snapshot.rows(ids)))
 
 
-def _searching(kb: Collection, pipeline: Pipeline, depth: int) -> Contender:
+def _from_qdrant(asked: Asked, kb: QdrantCollection, text: str | None, options: tuple[str, ...]) -> Corpus:
+    """Their collection as it is; nothing is written to it."""
+    today = parse(text or kb.default_pipeline)
+    asked.pool = asked.pool or DEFAULT_POOL
+    if "dense" in today.needs:
+        say_agreement(kb.agreement(), kb.encoder.spec.name)
+    asked.systems[str(today)] = kb.bind(today)
+    corpus = kb.corpus()
+    if kb.store.layout.late is None:
+        asked.sample = asked.sample or SAMPLE_ENCODED
+        asked.contenders["late"] = _encoding(asked, corpus)
+        asked.contenders["late_only"] = "needs the token vectors of all points: latewood sidecar makes them"
+    elif today.steps[-1].stages[0].name == "late":
+        asked.contenders |= dict.fromkeys(("late", "late_only"), "today's pipeline ends in late interaction already")
+    else:
+        asked.contenders["late"] = _searching(kb, today.top(asked.pool) >> Late(asked.k), asked.pool)
+        asked.contenders["late_only"] = _searching(kb, Late(asked.pool), asked.pool)
+    asked.sample = asked.sample or SAMPLE
+    if asked.cross is not None:
+        asked.contenders["cross"] = _reading(asked.cross, corpus)
+    asked.place = Place(
+        qdrant=kb.home,
+        pipeline=str(today),
+        fields=options,
+        queries=str(asked.queries) if asked.queries else None,
+        qrels=str(asked.qrels) if asked.qrels else None,
+    )
+    return corpus
+
+
+def _searching(kb: Searching, pipeline: Pipeline, depth: int) -> Contender:
     bound: BoundPipeline = kb.bind(pipeline)
     return Contender(lambda _: lambda query, __: [hit.id for hit in bound.rank(query, depth).hits])
 

@@ -30,7 +30,8 @@ __all__ = [
 ]
 
 CollectionOption = Annotated[
-    Path | None, typer.Argument(metavar="[COLLECTION]", help="Today's system, with --pipeline.")
+    str | None,
+    typer.Argument(metavar="[COLLECTION]", help="Today's system, with --pipeline: a folder, or a Qdrant collection."),
 ]
 
 RunOption = Annotated[

@@ -17,6 +17,8 @@ class Place:
         pipeline: today's pipeline on it.
         reranked: the pipeline with late interaction behind it.
         cross: the pipeline with a cross-encoder behind it.
+        qdrant: today's Qdrant collection, if that is what was audited.
+        fields: options that say how it is read.
         corpus: the chunks as JSONL, where today's system is another one.
         queries: the file of questions.
         qrels: the file of judgements.
@@ -29,6 +31,8 @@ class Place:
     queries: str | None = None
     qrels: str | None = None
     cross: str = ""
+    qdrant: str | None = None
+    fields: tuple[str, ...] = ()
 
 
 def adopt(code: str, place: Place, k: int) -> tuple[str, ...]:
@@ -41,7 +45,25 @@ def adopt(code: str, place: Place, k: int) -> tuple[str, ...]:
     """
     if place.collection is not None:
         return _in_collection(code, place, k)
+    if place.qdrant is not None:
+        return _beside_qdrant(code, place, k)
     return _beside(code, place, k)
+
+
+def _beside_qdrant(code: str, place: Place, k: int) -> tuple[str, ...]:
+    """Their collection stays as it is: a sidecar holds the token vectors."""
+    if code not in ("rerank_late", "late_only"):
+        return ()
+    options = " ".join(map(shlex.quote, place.fields))
+    pipeline = f"first:50 >> late:{k}" if code == "rerank_late" else f"late:{k}"
+    lines = [
+        f"latewood sidecar {shlex.quote(place.qdrant or '')} -c sidecar.lw {options}",
+        f'latewood search sidecar.lw "your question" --pipeline {shlex.quote(pipeline)}',
+    ]
+    if place.queries and place.qrels:
+        asked = f"-q {shlex.quote(place.queries)} -r {shlex.quote(place.qrels)}"
+        lines.append(f"latewood compare sidecar.lw {asked} --pipeline first:50 --pipeline {shlex.quote(pipeline)}")
+    return tuple(lines)
 
 
 def _in_collection(code: str, place: Place, k: int) -> tuple[str, ...]:
