@@ -38,6 +38,7 @@ LEVELS = {
     "__init__": 11,
     "answers": 11,
     "folders": 11,
+    "exchange": 11,
     "late_index": 11,
     "reindex": 11,
     "qdrant": 10,

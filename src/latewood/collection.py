@@ -29,7 +29,7 @@ from latewood.stores.encodings import current_names, folder_of
 from latewood.stores.filtered import filtered
 from latewood.stores.reuse import KnownVectors, encode_unknown
 from latewood.stores.snapshot import EmbeddedSnapshot
-from latewood.types import EncoderSpec, Passage
+from latewood.types import EncodedPassages, EncoderSpec, Passage
 
 __all__ = ["BATCH", "DEFAULT_PIPELINE", "AddReport", "Collection", "Progress", "batches_of", "differences", "load_for"]
 
@@ -195,6 +195,25 @@ class Collection(Searching):
         finally:
             self.refresh()
         return report
+
+    def add_encoded(self, passages: Sequence[Passage], encoded: EncodedPassages) -> int:
+        """Add or replace passages whose vectors this collection's encoder made elsewhere, in one commit.
+
+        Args:
+            passages: N passages.
+            encoded: their vectors, in the same order.
+
+        Returns:
+            The new generation.
+
+        Raises:
+            ShapeError: not as many vectors as passages, or of another D.
+        """
+        self.start_writing()
+        try:
+            return self._store.add(passages, encoded)
+        finally:
+            self.refresh()
 
     def start_writing(self) -> None:
         """Take the write lock, as the first change does.

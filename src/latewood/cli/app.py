@@ -11,6 +11,7 @@ from latewood.cli import (
     compact,
     compare,
     demo,
+    exchange,
     index,
     inspect,
     judge,
@@ -47,5 +48,7 @@ app.command("sync")(sidecar.sync)
 app.command("plan")(plan.command)
 app.command("serve")(serve.command)
 app.command("models")(models.command)
+app.command("import")(exchange.bring)
+app.command("export")(exchange.export)
 app.command("stats")(inspect.stats)
 app.command("check")(inspect.check)

@@ -275,6 +275,16 @@ class MultiVectorIndex:
         """N, the number of documents."""
         return len(self._snapshot.live_rows)
 
+    def ids(self) -> list[str]:
+        """The ids of all documents, in the order in which they came."""
+        return self._snapshot.ids(self._snapshot.live_rows)
+
+    def batches(self, size: int = 1024) -> Iterator[MultiVectors]:
+        """The stored vectors of all documents, in the order of `ids`, so many documents at a time."""
+        rows = self._snapshot.live_rows
+        for start in range(0, len(rows), size):
+            yield self._snapshot.vectors(_COLUMN, rows[start : start + size])
+
     def search(
         self, query: npt.NDArray[Any], k: int = 10, *, exact: bool = False, **depths: int
     ) -> tuple[list[str], FloatArray]:
