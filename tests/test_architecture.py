@@ -40,6 +40,7 @@ LEVELS = {
     "folders": 11,
     "exchange": 11,
     "late_index": 11,
+    "page_view": 11,
     "reindex": 11,
     "qdrant": 10,
     "sidecar": 11,

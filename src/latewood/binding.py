@@ -11,6 +11,7 @@ import numpy as np
 from latewood import first, maxsim
 from latewood.distinct import DEEPEST, Distinct
 from latewood.errors import EncoderMismatch, PipelineError, ShapeError
+from latewood.pages import OVERVIEW, PATCH, PLACELESS, grid_of
 from latewood.pipeline import DEFAULT_POOL, DEPTHS, FirstStage, Pipeline, Stage, Step
 from latewood.protocols import Compiling, Encoder, PairScorer, Snapshot
 from latewood.types import (
@@ -21,8 +22,11 @@ from latewood.types import (
     IntArray,
     Match,
     MultiVectors,
+    Page,
+    Passage,
     Ranking,
     StageTiming,
+    TokenLabel,
 )
 
 __all__ = ["BoundPipeline"]
@@ -146,8 +150,8 @@ class BoundPipeline:
         passages = snapshot.passages(found.rows) if texts or explain else [None] * len(ids)
         matches: Sequence[tuple[Match, ...] | None] = [None] * len(ids)
         if explain:
-            bodies = [passage.text for passage in passages if passage is not None]
-            matches = run.explain(self.pipeline.steps[-1].stages[0], found.rows, bodies)
+            read = [passage for passage in passages if passage is not None]
+            matches = run.explain(self.pipeline.steps[-1].stages[0], found.rows, read)
         names: Sequence[tuple[str, ...] | None] = [None] * len(ids)
         if folded is not None:
             names = [tuple(snapshot.ids(np.array(others, np.int64))) for others in folded]
@@ -248,16 +252,19 @@ class _Run:
         order = sorted(range(len(ids)), key=lambda i: (-scores[i], ids[i]))[:k]
         return Candidates(rows[order], scores[order])
 
-    def explain(self, stage: Stage, rows: IntArray, texts: list[str]) -> list[tuple[Match, ...]]:
+    def explain(self, stage: Stage, rows: IntArray, passages: list[Passage]) -> list[tuple[Match, ...]]:
         """For each row, what each query vector matched."""
         if stage.option("encode"):
-            documents = self.load().encode_passages(texts).tokens
+            documents = self.load().encode_passages([passage.text for passage in passages]).tokens
+            passages = [replace(p, layout="") if isinstance(p, Page) else p for p in passages]
         else:
             documents = self.snapshot.vectors(rows)
-        return [self._matches(documents, i, text) for i, text in enumerate(texts)]
+        return [self._matches(documents, i, passage) for i, passage in enumerate(passages)]
 
-    def _matches(self, documents: MultiVectors, i: int, text: str) -> tuple[Match, ...]:
-        labels = self.load().label(text)
+    def _matches(self, documents: MultiVectors, i: int, passage: Passage) -> tuple[Match, ...]:
+        labels = self.load().label(passage.text)
+        if isinstance(passage, Page):
+            return self._matches_on(documents, i, passage, [] if passage.layout and not passage.text else labels)
         if len(labels) != len(documents[i]):
             raise EncoderMismatch(
                 f"a passage has {len(documents[i])} stored vectors, the encoder at hand gives its text {len(labels)}: "
@@ -269,6 +276,27 @@ class _Run:
             Match(asked.token, labels[at].token, labels[at].start, labels[at].end, float(similarity))
             for asked, at, similarity in pairs
         )
+
+    def _matches_on(
+        self, documents: MultiVectors, i: int, page: Page, labels: Sequence[TokenLabel]
+    ) -> tuple[Match, ...]:
+        """The same on a page: with places, and with the vectors of its image behind those of its text."""
+        grid = grid_of(page, labels, len(documents[i]))
+        rows, columns = grid.rows_and_columns()
+        names = {PATCH: "patch", OVERVIEW: "overview"}
+        positions, similarities = maxsim.argmax(self.query.tokens, documents, i)
+        matches = []
+        for asked, at, similarity in zip(self.query.labels, positions.tolist(), similarities.tolist(), strict=True):
+            kind = int(grid.kinds[at])
+            left, top, right, bottom = grid.boxes[at].tolist()
+            box = None if kind == PLACELESS else (left, top, right, bottom)
+            if at < len(labels):
+                label = labels[at]
+                matches.append(Match(asked.token, label.token, label.start, label.end, similarity, "text", box))
+            else:
+                token = f"{names[kind]} {rows[at]},{columns[at]}" if kind in names else "image"
+                matches.append(Match(asked.token, token, 0, 0, similarity, "image", box))
+        return tuple(matches)
 
     def _ask_first(self, stage: Stage, k: int) -> Candidates:
         call = stage.call or (None if self.load_first is None else self.load_first(stage))

@@ -69,21 +69,30 @@ class Passage:
 class Page(Passage):
     """A passage that is a page of a PDF or image file, with the place of each of its words.
 
-    Metadata holds `page`, its number from 1, and `page_box`: left, bottom, right, top of what is shown of it in PDF
-    points, and the degrees clockwise by which it is turned. Two pages are equal if they are equal as passages.
+    Its metadata must hold `page`, its number from 1, and `page_box`: left, bottom, right, top of what is shown of it in
+    PDF points, and the degrees clockwise by which it is turned. Two pages are equal if they are equal as passages.
 
     Args:
         boxes: [W, 4] float32, one for each of the W words (runs of non-blanks) of `text`, in their order: left, top,
             right, bottom, as fractions of the page as it is shown.
+        layout: where the vectors of its image lie (`latewood.pages.PageGrid`), which are stored behind those of its
+            text; "" where no model has read its image. A collection fills it in.
 
     Raises:
-        ShapeError: boxes of another shape or dtype.
+        ShapeError: boxes of another shape or dtype, or metadata without number and box.
     """
 
     boxes: FloatArray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    layout: str = ""
 
     def __post_init__(self) -> None:
         Passage.__post_init__(self)
+        box = self.metadata.get("page_box")
+        if not isinstance(self.metadata.get("page"), int) or not isinstance(box, list | tuple) or len(box) != 5:
+            raise ShapeError(
+                f"page {self.id!r}: its metadata must hold page, a number, and page_box, "
+                f"five numbers (left, bottom, right, top, rotation); got {dict(self.metadata)!r}"
+            )
         words = len(self.text.split())
         if self.boxes.shape != (words, 4) or self.boxes.dtype != np.float32:
             raise ShapeError(
@@ -341,6 +350,16 @@ class Match:
     """One query vector and the document vector that it matched best.
 
     The similarities of a hit's matches sum to its score (MaxSim is that sum).
+
+    Args:
+        query_token: as the tokenizer prints it.
+        token: the same of the passage; for a patch of a page's image its row and column.
+        start: its first character in the passage's text; 0 for what stands for no characters, `end` too.
+        end: behind its last one.
+        similarity: of the two vectors.
+        modality: "text", or "image" for a vector of a page's image.
+        box: on a page, where it is: left, top, right, bottom, fractions of the page as it is shown. None for what has
+            no place of its own, and in passages that are no pages.
     """
 
     query_token: str
@@ -348,6 +367,8 @@ class Match:
     start: int
     end: int
     similarity: float
+    modality: str = "text"
+    box: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -281,6 +281,15 @@ class IndexSnapshot:
             for i, j in zip(owner.tolist(), local.tolist(), strict=True)
         ]
 
+    def attached_strings(self, column: str, rows: IntArray) -> list[str]:
+        """An attached column of strings for these rows; "" where their segment doesn't have it."""
+        rows = self._in_range(rows)
+        owner, local = self._located(rows)
+        columns = {
+            i: self.segments[i].strings(column) for i in np.unique(owner).tolist() if column in self.segments[i].file
+        }
+        return [columns[i][j] if i in columns else "" for i, j in zip(owner.tolist(), local.tolist(), strict=True)]
+
     def ids(self, rows: IntArray) -> list[str]:
         """The ids of these rows, in this order."""
         return self.strings("ids", rows)

@@ -46,7 +46,7 @@ from latewood.protocols import Compiled
 from latewood.stores.analyzers import ANALYZERS, check_analyzer
 from latewood.stores.bm25 import Bm25
 from latewood.stores.metadata import Metadata
-from latewood.stores.snapshot import BOXES, DENSE, SOURCE_IDS, TOKENS, EmbeddedSnapshot
+from latewood.stores.snapshot import BOXES, DENSE, LAYOUTS, SOURCE_IDS, TOKENS, EmbeddedSnapshot
 from latewood.stores.texts import TABLES, Record, Texts, content_digest, record_of
 from latewood.types import EncodedPassages, EncoderSpec, FloatArray, IntArray, MultiVectors, Page, Passage
 
@@ -264,6 +264,7 @@ class EmbeddedStore:
             return self._newest().generation
         kept = sorted(last.values())
         vectors: dict[str, Stored] = {}
+        strings = {SOURCE_IDS: [records[i][1] for i in kept]}
         self.start_writing()
         self._newest()
         form = self._form
@@ -274,10 +275,16 @@ class EmbeddedStore:
         if self.spec.dense_dim:
             vectors[DENSE] = _only(encoded.dense, kept)
         if any(isinstance(passages[i], Page) for i in kept):
-            vectors[BOXES] = _boxes([passages[i] for i in kept])
-        return self._commit([records[i] for i in kept], vectors, form if form is not self._form else None)
+            vectors[BOXES], strings[LAYOUTS] = _places([passages[i] for i in kept])
+        return self._commit([records[i] for i in kept], vectors, strings, form if form is not self._form else None)
 
-    def _commit(self, records: list[Record], vectors: Mapping[str, Stored], form: Form | None) -> int:
+    def _commit(
+        self,
+        records: list[Record],
+        vectors: Mapping[str, Stored],
+        strings: Mapping[str, Sequence[str]],
+        form: Form | None,
+    ) -> int:
         """Commit passages, and how vectors are stored where these are the first."""
 
         def record(rows: IntArray) -> None:
@@ -288,7 +295,7 @@ class EmbeddedStore:
         head = self._index.commit(
             [record[0] for record in records],
             vectors,
-            {SOURCE_IDS: [record[1] for record in records]},
+            strings,
             record_crc(*(record[-1] for record in records)),
             record,
         )
@@ -428,10 +435,11 @@ def _part(array: str) -> str:
     return {TOKENS: "token_vectors", DENSE: "dense_vectors", BOXES: "word_boxes"}.get(column, "ids")
 
 
-def _boxes(passages: Sequence[Passage]) -> MultiVectors:
-    """The word boxes of N passages; none for those that are no pages."""
+def _places(passages: Sequence[Passage]) -> tuple[MultiVectors, list[str]]:
+    """The word boxes and layouts of N passages; none for those that are no pages."""
     none = np.zeros((0, 4), np.float32)
-    return MultiVectors.of([p.boxes if isinstance(p, Page) else none for p in passages], 4)
+    boxes = MultiVectors.of([p.boxes if isinstance(p, Page) else none for p in passages], 4)
+    return boxes, [f"page {p.layout}".strip() if isinstance(p, Page) else "" for p in passages]
 
 
 def _array_bytes(array: FloatArray) -> bytes:

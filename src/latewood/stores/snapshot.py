@@ -15,7 +15,7 @@ from latewood.stores.metadata import Metadata
 from latewood.stores.texts import Texts
 from latewood.types import Candidates, FloatArray, IntArray, MultiVectors, Page, Passage
 
-__all__ = ["BOXES", "DENSE", "PAGE_BOX", "SOURCE_IDS", "TOKENS", "EmbeddedSnapshot"]
+__all__ = ["BOXES", "DENSE", "LAYOUTS", "SOURCE_IDS", "TOKENS", "EmbeddedSnapshot"]
 
 TOKENS = "tokens"
 DENSE = "dense"
@@ -23,8 +23,8 @@ SOURCE_IDS = "source_ids"
 BOXES = "+boxes"
 """The place of each word of a page; in the segments that hold pages."""
 
-PAGE_BOX = "page_box"
-"""The metadata that makes a passage a page."""
+LAYOUTS = "+layouts"
+"""Of a page "page" and the layout of its image's vectors; of other passages nothing. Their metadata is anybody's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,12 +164,12 @@ class EmbeddedSnapshot:
             CorruptionError: a row is not what was written.
         """
         found = self._texts.passages(rows)
-        paged = np.array([PAGE_BOX in passage.metadata for passage in found], bool)
-        if paged.any():
-            boxes = iter(self._index.attached(BOXES, rows[paged]))
+        layouts = self._index.attached_strings(LAYOUTS, rows)
+        if any(layouts):
+            boxes = self._index.attached(BOXES, rows)
             found = [
-                passage if not is_page else _with_boxes(passage, next(boxes))
-                for passage, is_page in zip(found, paged.tolist(), strict=True)
+                _page(passage, layout, own) if layout else passage
+                for passage, layout, own in zip(found, layouts, boxes, strict=True)
             ]
         return found
 
@@ -194,9 +194,6 @@ class EmbeddedSnapshot:
         return self._index.rows(ids)
 
 
-def _with_boxes(passage: Passage, boxes: FloatArray | None) -> Passage:
-    """As a page, if it has a box for each of its words; the metadata alone may be anybody's."""
-    if boxes is None or len(boxes) != len(passage.text.split()):
-        return passage
-    p = passage
-    return Page(p.id, p.text, p.source_id, p.title, p.source, p.metadata, boxes)
+def _page(p: Passage, layout: str, boxes: FloatArray | None) -> Page:
+    own = np.zeros((0, 4), np.float32) if boxes is None else boxes
+    return Page(p.id, p.text, p.source_id, p.title, p.source, p.metadata, own, layout.removeprefix("page").strip())
