@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from latewood import maxsim
 from latewood.errors import InputError
-from latewood.pages import PLACELESS, PageFiles, PageGrid, drawn, grid_of, shrunk, smooth
+from latewood.pages import PLACELESS, PageFiles, PageGrid, drawn, grid_of, shrunk, smooth, stands_for_words
 from latewood.searching import Searching
 from latewood.types import FloatArray, Page
 
@@ -97,10 +97,9 @@ class PageView:
         vectors = kb.snapshot.vectors(rows)
         labels = [] if page.layout and not page.text else kb.encoder.label(page.text)
         grid = grid_of(page, labels, len(vectors[0]))
-        asked = [i for i, label in enumerate(encoded.labels) if label.end > label.start]
-        # Of a question that is nothing but special tokens there is nothing to draw.
+        asked = [i for i, label in enumerate(encoded.labels) if stands_for_words(label.token)]
         similarities = maxsim.similarities(encoded.tokens, vectors, 0)[asked]
-        if not len(asked):
+        if not len(asked):  # a question of punctuation: there is nothing to draw
             boxes, strengths = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
         else:
             boxes, strengths = smooth(similarities, grid) if smoothed else _exact(similarities, grid)

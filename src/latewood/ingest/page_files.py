@@ -117,14 +117,12 @@ class PageReader:
         self.reading = reading or Reading()
         self.report = PageReport()
         self._files = files or PageFiles()
-        self._pictures = PageFiles()  # its own process: the other one is in the middle of a file
         self._tesseract: Tesseract | None = None
         self._looked = False
 
     def close(self) -> None:
-        """End the processes. Closing twice is fine."""
+        """End what reads. Closing twice is fine."""
         self._files.close()
-        self._pictures.close()
 
     def __enter__(self) -> PageReader:
         return self
@@ -204,7 +202,7 @@ class PageReader:
         reasons = []
         if (self.reading.ocr == "force" or not text) and not found.blank and self.tesseract is not None:
             try:
-                picture = self._pictures.picture(file.path, found.number, OCR_DPI, longest=10_000)
+                picture = self._files.picture(file.path, found.number, OCR_DPI, longest=10_000)
                 words = self.tesseract.words(picture)
                 text, boxes, recognised = words.text, words.boxes.astype(np.float32), bool(words.text)
             except InputError as error:

@@ -90,12 +90,23 @@ class PageFiles:
         self._memory = memory
         self._seconds = seconds
         self._worker: _Worker | None = None
+        self._busy = False
+        self._aside: PageFiles | None = None  # what is asked for while a file is being read: another process
 
     def close(self) -> None:
         """End the process. Closing twice is fine; reading again starts another one."""
+        self._end()
+        if self._aside is not None:
+            self._aside.close()
+
+    def _end(self) -> None:
         if self._worker is not None:
             self._worker.end()
             self._worker = None
+
+    def _other(self) -> PageFiles:
+        self._aside = self._aside or PageFiles(memory=self._memory, seconds=self._seconds)
+        return self._aside
 
     def __enter__(self) -> PageFiles:
         return self
@@ -123,7 +134,19 @@ class PageFiles:
         Raises:
             InputError: the file can't be opened.
         """
-        remaining = list(pages)
+        if self._busy:
+            yield from self._other().read(path, pages)
+            return
+        self._busy = True
+        try:
+            yield from self._read(path, list(pages))
+        except GeneratorExit:
+            self._end()  # the rest of its answers are for nobody
+            raise
+        finally:
+            self._busy = False
+
+    def _read(self, path: Path, remaining: list[int]) -> Iterator[PageText | Unreadable]:
         broken_in_a_row = 0
         while remaining:
             if broken_in_a_row == _GIVEN_UP_AFTER:
@@ -144,9 +167,6 @@ class PageFiles:
                 broken_in_a_row += 1
                 if remaining:
                     yield Unreadable(remaining.pop(0), str(broken))
-            except GeneratorExit:
-                self.close()  # the rest of its answers are for nobody
-                raise
 
     def picture(
         self, path: Path, page: int, dpi: float, *, longest: int = LONGEST, pixels: int = PIXELS
@@ -171,6 +191,8 @@ class PageFiles:
         return np.frombuffer(payload, np.uint8).reshape(header["height"], header["width"], 3)
 
     def _ask(self, asked: dict[str, Any], path: Path) -> tuple[dict[str, Any], bytes]:
+        if self._busy:
+            return self._other()._ask(asked, path)
         worker = self._running(path)
         worker.send({**asked, **_file(path)})
         try:
@@ -188,10 +210,10 @@ class PageFiles:
         try:
             found = worker.frames.get(timeout=self._seconds)
         except Empty:
-            self.close()
+            self._end()
             raise _Broken(f"it took more than {self._seconds:.0f} seconds") from None
         if found is None:
-            self.close()
+            self._end()
             raise _Broken("it broke the reader, or took more memory than is allowed")
         header, payload = found
         if "error" in header and "page" not in header:
