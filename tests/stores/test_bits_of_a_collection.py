@@ -94,7 +94,7 @@ def test_exact_is_maxsim_with_what_is_stored(tmp_path, bits):
             ranking = kb.search(question, 10, "late(exact=true)")
             rows, scores = maxsim.top_k(kb.encoder.encode_query(question).tokens, scored, 10)
             assert {hit.id for hit in ranking.hits} >= {f"p{row}" for row in rows[:8]}
-            np.testing.assert_allclose([hit.score for hit in ranking.hits], scores, rtol=1e-5)
+            np.testing.assert_allclose([hit.score for hit in ranking.hits], scores, rtol=1e-4)
             assert ranking.exact
             near = kb.search(question, 10, "late")
             assert near.exact == (bits in (8, 16, 32))
@@ -137,7 +137,7 @@ def test_a_reader_that_was_there_first_learns_the_form_with_the_first_passages(t
 def test_explained_similarities_sum_to_the_score(tmp_path):
     with made(tmp_path / "kb.lw", 1) as kb:
         for hit in kb.search(QUESTIONS[1], 3, "late", explain=True).hits:
-            assert sum(match.similarity for match in hit.matches) == pytest.approx(hit.score, rel=1e-5)
+            assert sum(match.similarity for match in hit.matches) == pytest.approx(hit.score, rel=1e-4)
 
 
 def test_moved_texts_are_not_encoded_again_and_keep_their_bits(tmp_path):

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +16,15 @@ from latewood.errors import InputError, ShapeError
 from latewood.index.catalogue import Head
 from latewood.index.depths import TUNED_K
 from latewood.index.ids import IdTable
-from latewood.index.levels import SHORT_LIST, Space, Stored, floats_of, signs_of
+from latewood.index.levels import SHORT_LIST, SHORT_LIST_OF_BITS, Space, floats_of, signs_of
 from latewood.index.ranking import best
 from latewood.index.segment import Segment
 from latewood.types import BitVectors, Candidates, FloatArray, IntArray, MultiVectors
 
 __all__ = ["IndexSnapshot", "Space"]
 
-_DECODED = 64
-"""Documents whose bits are turned into floats together: about 40 MB of them."""
+_SPELLED = 256
+"""Documents whose bits are spelled out as bytes together: about 40 MB of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +113,8 @@ class IndexSnapshot:
 
     def _by_signs(self, column: str, query: FloatArray, k: int, rows: IntArray) -> Candidates:
         """The best k of these living rows among those that their codes put first."""
-        most = max(SHORT_LIST, -(-SHORT_LIST * k // TUNED_K))
+        short = SHORT_LIST if self.coded(column) != column else SHORT_LIST_OF_BITS
+        most = max(short, -(-short * k // TUNED_K))
         whole = len(rows) <= most
         if not whole:
             estimates = self._estimates(column, query, rows)
@@ -149,11 +151,12 @@ class IndexSnapshot:
         """
         if not len(rows):
             return np.zeros(0, np.float32)
-        if self.spaces[column].signs is not None:  # made into floats some at a time, as they take 32 times the bytes
-            cuts = range(0, len(rows), _DECODED)
-            parts = [maxsim.scores(query, self.vectors(column, rows[cut : cut + _DECODED])) for cut in cuts]
-            return np.concatenate(parts)
         self._touch(column, rows)
+        signs = self.spaces[column].signs
+        if signs is not None:  # spelled out some at a time, as they take eight times the bytes
+            cuts = range(0, len(rows), _SPELLED)
+            parts = [signs.scores(query, self._codes(column, rows[cut : cut + _SPELLED])) for cut in cuts]
+            return np.concatenate(parts)
         owner, local = self._located(rows)
         return self._part(column).scores(query, owner, local)
 
@@ -236,29 +239,25 @@ class IndexSnapshot:
         if not len(rows):
             return space.empty()
         self._touch(column, rows)
-        owner, local = self._located(rows)
-        columns = {i: self._stored(self.segments[i], column) for i in np.unique(owner).tolist()}
-        parts = [columns[i][j] for i, j in zip(owner.tolist(), local.tolist(), strict=True)]
-        offsets = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum([len(part) for part in parts], out=offsets[1:])
-        tokens = np.concatenate(parts)
         if space.signs is not None:
-            return space.signs.decode(BitVectors(tokens, offsets, space.dim, space.signs.center))
-        return MultiVectors(tokens, offsets, self._scales(columns, owner, local) if space.bits == 8 else None)
-
-    def _stored(self, segment: Segment, column: str) -> Stored:
-        space = self.spaces[column]
-        return segment.vectors(column) if space.signs is None else segment.codes(column, space.dim)
-
-    @staticmethod
-    def _scales(columns: Mapping[int, Stored], owner: IntArray, local: IntArray) -> FloatArray:
-        parts = []
+            return space.signs.decode(self._codes(column, rows))
+        owner, local = self._located(rows)
+        columns = {i: self.segments[i].vectors(column) for i in np.unique(owner).tolist()}
+        tokens, scales = [], []
         for i, j in zip(owner.tolist(), local.tolist(), strict=True):
             many = columns[i]
-            assert isinstance(many, MultiVectors)
-            assert many.scales is not None
-            parts.append(many.scales[many.offsets[j] : many.offsets[j + 1]])
-        return np.concatenate(parts)
+            tokens.append(many[j])
+            if many.scales is not None:
+                scales.append(many.scales[many.offsets[j] : many.offsets[j + 1]])
+        return MultiVectors(np.concatenate(tokens), _offsets(tokens), np.concatenate(scales) if scales else None)
+
+    def _codes(self, column: str, rows: IntArray) -> BitVectors:
+        """The codes of these rows, which have been touched; at least one."""
+        dim = self.spaces[column].dim
+        owner, local = self._located(rows)
+        columns = {i: self.segments[i].codes(column, dim) for i in np.unique(owner).tolist()}
+        parts = [columns[i][j] for i, j in zip(owner.tolist(), local.tolist(), strict=True)]
+        return BitVectors(np.concatenate(parts), _offsets(parts), dim)
 
     def floats(self, column: str, rows: IntArray) -> MultiVectors:
         """The same as floats."""
@@ -318,3 +317,7 @@ class IndexSnapshot:
             missing = ids[int(np.argmin(found))]
             raise InputError(f"no passage '{missing}' in this collection (generation {self.generation})")
         return found
+
+
+def _offsets(parts: Sequence[npt.NDArray[Any]]) -> IntArray:
+    return np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
