@@ -15,6 +15,7 @@ from latewood.cli import (
     index,
     inspect,
     judge,
+    migrate,
     models,
     plan,
     reindex,
@@ -45,6 +46,7 @@ app.command("judge")(judge.command)
 app.command("audit")(audit.command)
 app.command("sidecar")(sidecar.make)
 app.command("sync")(sidecar.sync)
+app.command("migrate")(migrate.command)
 app.command("plan")(plan.command)
 app.command("serve")(serve.command)
 app.command("models")(models.command)

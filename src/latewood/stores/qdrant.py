@@ -133,7 +133,17 @@ class QdrantStore:
         try:
             found = points.found()
             own = NOTES in found.metadata and found.metadata[NOTES].get("payload") == "passage"
-            layout = _own(found) if own else foreign(found, tuple(text), source, dense, late)
+            if own:
+                layout = _own(found)
+            else:
+                made = json.loads(found.metadata.get(NOTES, {}).get("settings", "{}"))  # of a migration
+                layout = foreign(
+                    found,
+                    tuple(text) or tuple(made.get("text", ())),
+                    source or made.get("source"),
+                    made.get("vector") if dense is None else dense,
+                    late,
+                )
             return cls(points, found, layout, exact=exact)
         except BaseException:
             points.close()
@@ -162,6 +172,14 @@ class QdrantStore:
                 "this collection doesn't say which encoder filled it: somebody else made it; name the model"
             )
         return EncoderSpec(**json.loads(self._notes["spec"]))
+
+    @staticmethod
+    def of_notes(found: Found) -> tuple[Mapping[str, Any], EncoderSpec] | None:
+        """Settings and encoder of a collection that a migration made; None for any other."""
+        notes = found.metadata.get(NOTES, {})
+        if notes.get("payload") != "theirs":
+            return None
+        return json.loads(notes["settings"]), EncoderSpec(**json.loads(notes["spec"]))
 
     @property
     def settings(self) -> Mapping[str, Any]:

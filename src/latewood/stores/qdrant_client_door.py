@@ -407,10 +407,10 @@ def _point(record: Any) -> Point:
     given = record.vector or {}
     vectors = given if isinstance(given, dict) else {"": given}
     dense = {name: as_array(vector) for name, vector in vectors.items() if isinstance(vector, list)}
-    return Point(record.id, record.payload or {}, dense)
+    sparse = {name: vector for name, vector in vectors.items() if not isinstance(vector, list)}
+    return Point(record.id, record.payload or {}, dense, sparse)
 
 
 def _vectors(point: Point) -> Any:
-    if set(point.vectors) == {""}:
-        return point.vectors[""].tolist()
-    return {name: vector.tolist() for name, vector in point.vectors.items()}
+    """By name; "" is the unnamed one, which a collection may have beside named ones."""
+    return {**{name: vector.tolist() for name, vector in point.vectors.items()}, **point.sparse}

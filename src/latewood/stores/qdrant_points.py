@@ -109,11 +109,13 @@ class Point:
         id: of the point.
         payload: its fields.
         vectors: name → [D], or [T, D] for a multivector; float32.
+        sparse: name → a sparse vector, as the door that read it has it.
     """
 
     id: PointId
     payload: Mapping[str, Any] = field(default_factory=dict)
     vectors: Mapping[str, FloatArray] = field(default_factory=dict)
+    sparse: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
