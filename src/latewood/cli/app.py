@@ -7,6 +7,7 @@ import typer
 from latewood.cli import (
     ask,
     audit,
+    backup,
     build,
     compact,
     compare,
@@ -50,6 +51,8 @@ app.command("migrate")(migrate.command)
 app.command("plan")(plan.command)
 app.command("serve")(serve.command)
 app.command("models")(models.command)
+app.command("snapshot")(backup.snapshot)
+app.command("restore")(backup.restore)
 app.command("import")(exchange.bring)
 app.command("export")(exchange.export)
 app.command("stats")(inspect.stats)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from latewood.errors import CorruptionError, InputError, StorageError
-from latewood.index.disk import disk_errors
+from latewood.index.disk import disk_errors, flush_file
 from latewood.index.format import SegmentSeal
 from latewood.types import IntArray
 
@@ -228,6 +228,24 @@ class Catalogue:
             finally:
                 with suppress(StorageError, CorruptionError):
                     self.execute("COMMIT")
+
+    def back_up(self, path: Path) -> None:
+        """Write the catalogue as it is now to another file, flushed to the disk. Others may write meanwhile.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        for suffix in ("", "-wal", "-shm", "-journal"):  # of an attempt before
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        with self._mutex, _sqlite_errors(path):
+            target = sqlite3.connect(path)
+            try:
+                _configure(target)
+                self._connection.backup(target)
+            finally:
+                target.close()
+        with disk_errors(path, "write"):
+            flush_file(path)
 
     def vacuum(self) -> None:
         """Give pages back to the disk, where a fifth of the file is unused. Readers go on meanwhile.

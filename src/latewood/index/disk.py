@@ -18,6 +18,7 @@ __all__ = [
     "TEMPORARY",
     "disk_errors",
     "file_bytes",
+    "flush_file",
     "flush_folder",
     "map_file",
     "publish",
@@ -83,6 +84,15 @@ def _flush(descriptor: int) -> None:
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
     else:
         os.fsync(descriptor)
+
+
+def flush_file(path: Path) -> None:
+    """Flush a file that somebody else wrote to the disk."""
+    descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+    try:
+        _flush(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def flush_folder(folder: Path) -> None:

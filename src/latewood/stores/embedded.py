@@ -402,9 +402,13 @@ class EmbeddedStore:
     def check(self) -> list[str]:
         """Verify every block, row and file; one line per finding, [] for a healthy collection. Reads all."""
         findings = self._index.findings()
-        for look in (self._meta_findings, self._late_findings, self._text_findings, self._bm25.findings):
+        for look in (self._meta_findings, self._late_findings, self._text_findings, self.bm25_findings):
             findings += noted(look)
         return list(dict.fromkeys(findings))
+
+    def bm25_findings(self) -> list[str]:
+        """A line if BM25's files on disk are not what was written; the next search makes them anew."""
+        return self._bm25.findings()
 
     def _meta_findings(self) -> list[str]:
         for key in ("format", "spec", "settings", "golden"):
