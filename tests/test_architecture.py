@@ -31,6 +31,7 @@ LEVELS = {
     "stores": 6,
     "evaluate": 6,
     "first": 6,
+    "page_search": 6,
     "binding": 7,
     "beside": 7,
     "searching": 8,

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from latewood import errors, maxsim
-from latewood.pipeline import BM25, Cross, Dense, Late, Pipeline, parse, wrap
-from latewood.types import Hit, Match, MultiVectors, Passage, Ranking
+from latewood.pipeline import BM25, Cross, Dense, Late, Pages, Pipeline, parse, wrap
+from latewood.types import Hit, Match, MultiVectors, Page, Passage, Ranking
 
 if TYPE_CHECKING:
     from latewood.collection import Collection
@@ -27,6 +27,8 @@ __all__ = [
     "Late",
     "Match",
     "MultiVectors",
+    "Page",
+    "Pages",
     "Passage",
     "Pipeline",
     "Ranking",

@@ -11,6 +11,7 @@ import numpy as np
 from latewood import first, maxsim
 from latewood.distinct import DEEPEST, Distinct
 from latewood.errors import EncoderMismatch, PipelineError, ShapeError
+from latewood.page_search import PageSearch, PageSide, across
 from latewood.pages import OVERVIEW, PATCH, PLACELESS, grid_of
 from latewood.pipeline import DEFAULT_POOL, DEPTHS, FirstStage, Pipeline, Stage, Step
 from latewood.protocols import Compiling, Encoder, PairScorer, Snapshot
@@ -48,6 +49,7 @@ class BoundPipeline:
             once, and each reports that time as its own.
         distinct: in what results shall differ; None for in nothing.
         first: gives what a `first` stage calls, where the stage doesn't carry it.
+        pages: gives the snapshot and the encoder of a `pages` stage: the same passages by a model that reads images.
         whole: let the store run what it can as one query. Faster, but then nobody sees the pool between its steps, and
             their time is one.
     """
@@ -60,6 +62,7 @@ class BoundPipeline:
     distinct: Distinct | None = None
     first: Callable[[Stage], FirstStage] | None = None
     whole: bool = False
+    pages: Callable[[], PageSide] | None = None
 
     def __post_init__(self) -> None:
         self.pipeline.check_whole()
@@ -80,9 +83,11 @@ class BoundPipeline:
             PipelineError: explain without a `late` step at the end.
         """
         if explain and not self.ends_in_late:
-            raise PipelineError(f"explain shows what late interaction matched: '{self.pipeline}' doesn't end in late")
+            raise PipelineError(
+                f"explain shows what late interaction matched: '{self.pipeline}' doesn't end in late or pages"
+            )
         memo = self.memo if self.memo is not None else {}
-        run = _Run(self.snapshot, self.encoder, self.scorer, query, memo, self.first)
+        run = _Run(self.snapshot, self.encoder, self.scorer, query, memo, self.first, self.pages)
         if self.pipeline.needs & {"dense", "late"}:
             run.encode()
         pool: Candidates | None = None
@@ -132,7 +137,7 @@ class BoundPipeline:
     def ends_in_late(self) -> bool:
         """Whether its hits can be explained."""
         last = self.pipeline.steps[-1]
-        return not last.is_fusion and last.stages[0].name == "late"
+        return not last.is_fusion and last.stages[0].name in ("late", "pages")
 
     def _ranking(
         self,
@@ -180,6 +185,7 @@ class _Run:
     text: str
     memo: dict[str, tuple[EncodedQuery, float]]
     load_first: Callable[[Stage], FirstStage] | None = None
+    load_pages: Callable[[], PageSide] | None = None
     encoded: EncodedQuery | None = None
     exact: bool = True
     unscored: int = 0
@@ -217,6 +223,8 @@ class _Run:
         started = perf_counter()
         if stage.name == "first":
             found = self._ask_first(stage, k)
+        elif stage.name == "pages":
+            found = self._on_pages().late(k, rows, exact=bool(stage.option("exact")))
         elif stage.name == "bm25":
             found = self.snapshot.bm25(self.text, k)
         elif stage.name == "dense":
@@ -254,6 +262,11 @@ class _Run:
 
     def explain(self, stage: Stage, rows: IntArray, passages: list[Passage]) -> list[tuple[Match, ...]]:
         """For each row, what each query vector matched."""
+        if stage.name == "pages":
+            theirs = self._on_pages()
+            rows, _ = across(self.snapshot, theirs.snapshot, rows)
+            side = _Run(theirs.snapshot, theirs.load, None, self.text, theirs.memo)
+            return side.explain(replace(stage, name="late", options=()), rows, theirs.snapshot.passages(rows))
         if stage.option("encode"):
             documents = self.load().encode_passages([passage.text for passage in passages]).tokens
             passages = [replace(p, layout="") if isinstance(p, Page) else p for p in passages]
@@ -297,6 +310,11 @@ class _Run:
                 token = f"{names[kind]} {rows[at]},{columns[at]}" if kind in names else "image"
                 matches.append(Match(asked.token, token, 0, 0, similarity, "image", box))
         return tuple(matches)
+
+    def _on_pages(self) -> PageSearch:
+        if self.load_pages is None:
+            raise PipelineError("'pages' needs an encoding that reads page images, and this pipeline was bound without")
+        return PageSearch(self.snapshot, *self.load_pages(), self.text, self.memo)
 
     def _ask_first(self, stage: Stage, k: int) -> Candidates:
         call = stage.call or (None if self.load_first is None else self.load_first(stage))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -18,14 +19,16 @@ from typing import Any
 from latewood import encode
 from latewood.beside import Beside, TheirSearch
 from latewood.encode import Placement
-from latewood.errors import EncoderMismatch, StorageError, UsageError
+from latewood.errors import EncoderMismatch, PipelineError, StorageError, UsageError
 from latewood.index import DEFAULT_BITS, KEEP_FOR, Bits, Form, LateIndex
+from latewood.page_search import PageSide
+from latewood.pages import PageFiles, draw
 from latewood.pipeline import FirstStage, Stage
 from latewood.protocols import Encoder, Snapshot
 from latewood.searching import DEFAULT_PIPELINE, Progress, Searching, differences, load_for, load_matching
 from latewood.stores.conditions import Where
 from latewood.stores.embedded import EmbeddedStore
-from latewood.stores.encodings import current_names, folder_of
+from latewood.stores.encodings import current_names, folder_of, names
 from latewood.stores.filtered import filtered
 from latewood.stores.reuse import KnownVectors, encode_unknown
 from latewood.stores.snapshot import EmbeddedSnapshot
@@ -35,6 +38,9 @@ __all__ = ["BATCH", "DEFAULT_PIPELINE", "AddReport", "Collection", "Progress", "
 
 BATCH = 1024
 """Passages that are encoded and committed together: what an interruption can cost."""
+
+PAGE_BATCH = 64
+"""The same where page images are read, which have a thousand vectors each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,7 @@ class Collection(Searching):
         self._store = store
         self._encoder = encoder
         self._any_encoding = False
+        self._beside_pages: Collection | None = None
         self._their_search: TheirSearch | None = None
         self._snapshot = store.snapshot()
 
@@ -157,6 +164,9 @@ class Collection(Searching):
         """Give files and the write lock back. Closing twice is fine."""
         if self._their_search is not None:
             self._their_search.close()
+        if self._beside_pages is not None:
+            self._beside_pages.close()
+            self._beside_pages = None
         self._store.close()
 
     def __enter__(self) -> Collection:
@@ -190,7 +200,7 @@ class Collection(Searching):
         elsewhere = [] if vectors_from is None else [vectors_from.known_vectors(self.spec, self._store.form)]
         report = AddReport()
         try:
-            for batch in batches_of(passages):
+            for batch in batches_of(passages, PAGE_BATCH if self.spec.image_prompt else None):
                 report += self._add_batch(batch, progress, elsewhere)
         finally:
             self.refresh()
@@ -256,17 +266,7 @@ class Collection(Searching):
             progress(len(batch) - len(changed))
         cut = reused = 0
         if changed:
-            before = self._store.snapshot()
-            rows = before.rows([passage.id for passage in changed if passage.id in stored])
-            known = [KnownVectors(before, rows), *elsewhere]
-            encoded, reused = encode_unknown(
-                [passage.text for passage in changed],
-                known,
-                lambda texts: self.encoder.encode_passages(texts, progress),
-                int8=(self._store.form or Form(32)).bits == 8,
-            )
-            if progress is not None:
-                progress(reused)
+            changed, encoded, reused = self._encoded(changed, stored, progress, elsewhere)
             self._store.add(changed, encoded)
             cut = encoded.cut
         replaced = sum(passage.id in stored for passage in changed)
@@ -278,6 +278,53 @@ class Collection(Searching):
             cut=cut,
             reused=reused,
         )
+
+    def _page_side(self) -> PageSide:
+        """This encoding if it reads page images, else another one of the collection that does; kept open.
+
+        Raises:
+            PipelineError: none does.
+        """
+        if self.spec.image_prompt:
+            return self.snapshot, lambda: self.encoder
+        if self._beside_pages is None:
+            for name in names(self.path):
+                kb = Collection.open(self.path, placement=self._placement, encoding=name)
+                if kb.spec.image_prompt:
+                    self._beside_pages = kb
+                    break
+                kb.close()
+        if self._beside_pages is None:
+            raise PipelineError(
+                f"{self.path} has no encoding that reads page images: make one beside it, "
+                f"latewood reindex {self.path} --encoder vidore/colqwen2-v1.0-hf"
+            )
+        side = self._beside_pages
+        return side.snapshot, lambda: side.encoder
+
+    def _encoded(
+        self,
+        passages: list[Passage],
+        stored: Mapping[str, bytes],
+        progress: Progress | None,
+        elsewhere: Sequence[KnownVectors],
+    ) -> tuple[list[Passage], EncodedPassages, int]:
+        """Passages as they are to be stored, their vectors, and how many of them weren't encoded again."""
+        if self.spec.image_prompt:
+            with PageFiles() as files:
+                return *encode.encode_joint(self.encoder, passages, partial(draw, files), progress), 0
+        before = self._store.snapshot()
+        rows = before.rows([passage.id for passage in passages if passage.id in stored])
+        known = [KnownVectors(before, rows), *elsewhere]
+        encoded, reused = encode_unknown(
+            [passage.text for passage in passages],
+            known,
+            lambda texts: self.encoder.encode_passages(texts, progress),
+            int8=(self._store.form or Form(32)).bits == 8,
+        )
+        if progress is not None:
+            progress(reused)
+        return passages, encode.without_blank_pages(passages, encoded), reused
 
     def delete(self, ids: Iterable[str]) -> int:
         """Delete passages by id, in one commit; how many were there."""
@@ -327,6 +374,8 @@ class Collection(Searching):
     def refresh(self) -> int:
         """Move on to the newest committed generation; its number."""
         self._snapshot = self._store.snapshot()
+        if self._beside_pages is not None:
+            self._beside_pages.refresh()
         return self._snapshot.generation
 
     def seen(self, where: Where | Sequence[Where] | None) -> Snapshot:
@@ -387,14 +436,14 @@ class Collection(Searching):
         self._encoder = load_matching(self.home, self.spec, self._store.golden, model, self._placement)
 
 
-def batches_of(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
-    """Passages in the windows that are encoded and committed together.
+def batches_of(passages: Iterable[Passage], size: int | None = None) -> Iterator[list[Passage]]:
+    """Passages in the windows that are encoded and committed together: of `size`, or of `BATCH`.
 
     Raises:
         UsageError: something that is no passage.
     """
     remaining = iter(passages)
-    while batch := list(islice(remaining, BATCH)):
+    while batch := list(islice(remaining, size or BATCH)):
         for passage in batch:
             if not isinstance(passage, Passage):
                 raise UsageError(f"add takes Passage values, got {type(passage).__name__}: Passage(id=…, text=…)")

@@ -113,6 +113,7 @@ def index_paths(
             of the files that changed, until all are read.
         vectors_from: as of `Collection.add`.
         reading: how PDF and image files are read; None for all pages, with tesseract where it is needed and installed.
+            Pages without text are taken where the collection's encoder reads images.
 
     Raises:
         InputError: a path isn't there, or two files would bear the same id.
@@ -122,7 +123,8 @@ def index_paths(
     listing = find_files(paths, rules or Rules(), kb.path)
     if kind:
         listing.files = [replace(file, kind=kind) for file in listing.files]
-    with PageReader(reading) as reader:
+    reading = reading or Reading()
+    with PageReader(replace(reading, images=reading.images or bool(kb.spec.image_prompt))) as reader:
         run = _Run(kb, listing, chunk_jsonl, reader, expect)
         run.check_origins()
         if expect is not None:

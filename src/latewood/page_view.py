@@ -6,7 +6,6 @@ Pictures are drawn from the file that was indexed, when they are asked for; noth
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy.typing as npt
 
 from latewood import maxsim
 from latewood.errors import InputError
-from latewood.pages import PLACELESS, PageFiles, PageGrid, drawn, grid_of, shrunk, smooth, stands_for_words
+from latewood.pages import PLACELESS, PageFiles, PageGrid, draw, drawn, grid_of, shrunk, smooth, stands_for_words
 from latewood.searching import Searching
 from latewood.types import FloatArray, Page
 
@@ -50,16 +49,8 @@ class PageView:
         Raises:
             InputError: its file isn't where it was, or the page can't be drawn.
         """
-        path = Path(page.source)
-        if not path.is_file():
-            raise InputError(
-                f"{page.id}: there is no {path} any more to draw it from; put the file back, or index it where it is"
-            )
-        try:
-            with self._mutex:
-                return self._files.picture(path, int(page.metadata["page"]), dpi)
-        except InputError as error:
-            raise InputError(f"{page.id} can't be drawn: {error}") from None
+        with self._mutex:
+            return draw(self._files, page, dpi)
 
     def thumbnail(self, page: Page, longest: int = 240) -> Picture:
         """A small picture of a page, at most `longest` pixels on the longer edge.

@@ -29,6 +29,7 @@ __all__ = [
     "Dense",
     "FirstStage",
     "Late",
+    "Pages",
     "Pipeline",
     "Stage",
     "StageKind",
@@ -74,6 +75,7 @@ STAGES: Mapping[str, StageKind] = MappingProxyType(
         "dense": StageKind({}, reranks=True),
         "bm25": StageKind({}, reranks=False),
         "late": StageKind({"exact": bool, "encode": bool, **dict.fromkeys(DEPTHS, int)}, reranks=True),
+        "pages": StageKind({"exact": bool}, reranks=True),
         "first": StageKind({"name": str, "texts": bool, "missing": str}, reranks=False),
         "cross": StageKind({"model": str, "url": str, "dialect": str}, reranks=True),
     }
@@ -237,6 +239,17 @@ def Late(  # noqa: N802
     given = {"exact": exact, "encode": encode, **depths}
     options = tuple((key, value) for key, value in given.items() if value is not None)
     return Pipeline((Step((Stage("late", k, options),)),))
+
+
+def Pages(k: int | None = None, *, exact: bool | None = None) -> Pipeline:  # noqa: N802
+    """MaxSim by the collection's encoding that reads page images, which may be of another model than its texts.
+
+    Args:
+        k: results to keep.
+        exact: score exhaustively, with no approximate step.
+    """
+    options = (("exact", exact),) if exact is not None else ()
+    return Pipeline((Step((Stage("pages", k, options),)),))
 
 
 def Cross(  # noqa: N802

@@ -13,6 +13,7 @@ from latewood.distinct import Distinct
 from latewood.encode import Placement
 from latewood.errors import EncoderMismatch, PipelineError, UsageError
 from latewood.evaluate import Comparison, Qrels, Queries, System, compare
+from latewood.page_search import PageSide
 from latewood.pipeline import FirstStage, Pipeline, Stage, parse
 from latewood.protocols import Encoder, PairScorer, Snapshot
 from latewood.stores.conditions import Where
@@ -112,7 +113,13 @@ class Searching:
         value = parse(pipeline) if isinstance(pipeline, str) else pipeline
         self._check_stages(value)
         return BoundPipeline(
-            value, self.seen(where), lambda: self.encoder, self._scorer, distinct=distinct, first=self._first
+            value,
+            self.seen(where),
+            lambda: self.encoder,
+            self._scorer,
+            distinct=distinct,
+            first=self._first,
+            pages=self._page_side,
         )
 
     def _check_stages(self, value: Pipeline) -> None:
@@ -129,6 +136,10 @@ class Searching:
         if key not in self._scorers:
             self._scorers[key] = load_for(stage, self._placement)
         return self._scorers[key]
+
+    def _page_side(self) -> PageSide:
+        """Where a `pages` stage searches: nowhere, unless a collection has an encoding that reads page images."""
+        raise PipelineError(f"{self.home} has no encoding that reads page images: leave pages out")
 
     def _first(self, stage: Stage) -> FirstStage:
         """What a `first` stage calls that a text names: nothing, unless a collection knows one."""

@@ -16,7 +16,14 @@ import typer
 
 from latewood.cli.options import BatchSizeOption, DeviceOption, DownloadOption, DtypeOption, JsonOption
 from latewood.cli.output import Bar, console, emit_json, progress_bar, remark, remarks_from_warnings, steps_bar
-from latewood.cli.page_options import LanguageOfTextOption, OcrOption, PagesOption, pages_as_json, pages_told
+from latewood.cli.page_options import (
+    ImagesOption,
+    LanguageOfTextOption,
+    OcrOption,
+    PagesOption,
+    pages_as_json,
+    pages_told,
+)
 from latewood.cli.spending import MaxTokensOption, PriceOption, Terms, YesOption, account_as_json, spending
 from latewood.collection import AddReport, Collection
 from latewood.encode import Placement
@@ -109,6 +116,7 @@ def command(
     pages: PagesOption = "",
     ocr: OcrOption = "auto",
     ocr_language: LanguageOfTextOption = "eng",
+    images: ImagesOption = False,
     chunk: ChunkOption = False,
     language: LanguageOption = None,
     model: ModelOption = None,
@@ -129,7 +137,7 @@ def command(
     paths, jsonl = paths or [], jsonl or []
     if not paths and not jsonl:
         raise UsageError("nothing to index: give folders or files, or --jsonl FILE")
-    rules, reading = _rules(include, exclude, max_bytes), Reading(PageRanges(pages), ocr, ocr_language)
+    rules, reading = _rules(include, exclude, max_bytes), Reading(PageRanges(pages), ocr, ocr_language, images)
     # What is wrong with the input is found before anything is changed.
     sent = _estimates(_model_name(collection, model), find_files(paths, rules, collection), jsonl)
     total = sum(count_jsonl(path) for path in jsonl)
@@ -147,8 +155,7 @@ def command(
                 bring = partial(index_paths, kb, paths, rules=rules, chunk_jsonl=chunk, prune=prune, reading=reading)
                 files = bring(progress=advance, expect=advance.expect, vectors_from=source)
                 report += files.passages
-        generation = kb.refresh()
-        built = build and is_worthwhile(kb)
+        generation, built = kb.refresh(), build and is_worthwhile(kb)
         if built:
             with steps_bar("building the late-interaction index", quiet=as_json) as step:
                 build_index(kb, threads=os.cpu_count() or 1, progress=step)

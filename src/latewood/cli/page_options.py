@@ -9,7 +9,7 @@ import typer
 
 from latewood.ingest import PageReport
 
-__all__ = ["LanguageOfTextOption", "OcrOption", "PagesOption", "pages_as_json", "pages_told"]
+__all__ = ["ImagesOption", "LanguageOfTextOption", "OcrOption", "PagesOption", "pages_as_json", "pages_told"]
 
 PagesOption = Annotated[
     str,
@@ -21,6 +21,12 @@ OcrOption = Annotated[
 LanguageOfTextOption = Annotated[
     str, typer.Option("--ocr-language", metavar="NAME", help="As tesseract names it: eng, deu+eng.")
 ]
+ImagesOption = Annotated[
+    bool,
+    typer.Option(
+        "--images", help="Take pages without text, too: a model of page images is to read them, later perhaps."
+    ),
+]
 
 
 def pages_as_json(report: PageReport) -> dict[str, Any]:
@@ -31,7 +37,7 @@ def pages_as_json(report: PageReport) -> dict[str, Any]:
 def pages_told(report: PageReport) -> str:
     """One line; "" where there were no pages."""
     counts = {
-        "with text": report.taken,
+        "taken": report.taken,
         "of them read by tesseract": report.recognised,
         "without text": report.without_text,
         "blank": report.blank,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from latewood.encode.bi_encoder import BiEncoder
 from latewood.encode.golden import GOLDEN_TEXTS, GOLDEN_TOLERANCE, agrees, golden_deviation, golden_vectors
 from latewood.encode.joined import Joined
+from latewood.encode.joint import encode_joint, without_blank_pages
 from latewood.encode.late_encoder import LateEncoder
 from latewood.encode.loading import load, load_scorer
 from latewood.encode.placement import DTYPES, Placement
@@ -23,8 +24,10 @@ __all__ = [
     "Placement",
     "VisionEncoder",
     "agrees",
+    "encode_joint",
     "golden_deviation",
     "golden_vectors",
     "load",
     "load_scorer",
+    "without_blank_pages",
 ]

@@ -65,6 +65,7 @@ class Reading:
         ocr: "auto" has tesseract read pages without a usable text layer, where it is installed; "off" never;
             "force" reads all of them so.
         language: of the text, as tesseract names it.
+        images: take pages without text, too: a model is to read their images.
 
     Raises:
         UsageError: another mode.
@@ -73,6 +74,7 @@ class Reading:
     pages: PageRanges = field(default_factory=PageRanges)
     ocr: str = "auto"
     language: str = "eng"
+    images: bool = False
 
     def __post_init__(self) -> None:
         if self.ocr not in OCR_MODES:
@@ -84,9 +86,9 @@ class PageReport:
     """What became of pages.
 
     Args:
-        taken: have text, and are passages.
+        taken: are passages, since they have text or their image is to be read.
         recognised: of them, read by tesseract.
-        without_text: pictures of something; left out, named.
+        without_text: pictures of something; left out and named, unless their image is to be read.
         blank: have nothing on them; left out, named.
         unreadable: broke the reader, or are beyond its limits; left out, named.
         large: longer than 200 inches; taken, named.
@@ -148,7 +150,8 @@ class PageReader:
             OSError: the file can't be read.
         """
         by = f"{self.tesseract.version} {self.reading.language}" if self.tesseract else "nobody"
-        settings = f"{kind} {self.reading.pages.text} {self.reading.ocr} {by} ".encode()
+        images = "images " if self.reading.images else ""
+        settings = f"{kind} {self.reading.pages.text} {self.reading.ocr} {by} {images}".encode()
         hashed = hashlib.blake2b(_VERSION + settings, digest_size=16)
         with path.open("rb") as file:
             while block := file.read(1 << 20):
@@ -164,10 +167,10 @@ class PageReader:
         return len(self.reading.pages.of(self._files.count(path)))
 
     def pages(self, file: Found) -> Iterator[Page]:
-        """The pages of a file that have text, one at a time; the others are in `report`.
+        """The pages of a file that have text, or whose image is to be read, one at a time; the others are in `report`.
 
         Metadata: `page`, its number from 1; `page_box`, see `Page`; `digest`, of the file; `ocr`, true for what
-        tesseract read. The last page has `passages`, how many have text: where it is, the file was read to its end.
+        tesseract read. The last page has `passages`, how many these are: where it is, the file was read to its end.
 
         Raises:
             InputError: the file can't be opened, or none of its pages has text; the message is the reason alone.
@@ -212,10 +215,12 @@ class PageReader:
             width, height = (side * 0.0254 / 72 for side in found.geometry.size)
             reasons.append(f"{width:,.4g} x {height:,.4g} m large")
         if not text:
-            reasons.append(self._without_text(found))
+            reason = self._without_text(found)
+            if not self.reading.images or found.blank:
+                reasons.append(reason)
         for reason in reasons:
             named.setdefault(reason, []).append(found.number)
-        if not text:
+        if not text and (found.blank or not self.reading.images):
             return None
         self.report.taken += 1
         self.report.recognised += recognised

@@ -8,11 +8,12 @@ from latewood.pages.geometry import PageGeometry
 from latewood.pages.grid import OVERVIEW, PATCH, PLACELESS, WORD, PageGrid
 from latewood.pages.ocr import OCR_DPI, Tesseract
 from latewood.pages.pooling import column_means, row_means, tile_means
-from latewood.pages.reading import PAGE_KINDS, PageFiles, PageText, Unreadable
+from latewood.pages.reading import IMAGE_DPI, PAGE_KINDS, PageFiles, PageText, Unreadable, draw
 from latewood.pages.vectors import grid_of
 from latewood.pages.words import Words, word_spans
 
 __all__ = [
+    "IMAGE_DPI",
     "OCR_DPI",
     "OVERVIEW",
     "PAGE_KINDS",
@@ -30,6 +31,7 @@ __all__ = [
     "Words",
     "cite",
     "column_means",
+    "draw",
     "drawn",
     "grid_of",
     "png_of",

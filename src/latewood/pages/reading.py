@@ -21,9 +21,9 @@ import numpy.typing as npt
 
 from latewood.errors import InputError, MissingExtra
 from latewood.pages.geometry import PageGeometry
-from latewood.types import FloatArray
+from latewood.types import FloatArray, Page
 
-__all__ = ["PAGE_KINDS", "PageFiles", "PageText", "Unreadable"]
+__all__ = ["IMAGE_DPI", "PAGE_KINDS", "PageFiles", "PageText", "Unreadable", "draw"]
 
 PAGE_KINDS = {
     ".pdf": "pdf",
@@ -39,6 +39,9 @@ SECONDS = 60.0
 
 LONGEST = 4096
 """Pixels of the longer edge of a picture that is drawn."""
+
+IMAGE_DPI = 150
+"""Resolution of the pictures that models read."""
 
 PIXELS = 25_000_000
 """Of a picture that is drawn."""
@@ -223,6 +226,23 @@ class PageFiles:
 
 class _Broken(Exception):
     """The worker is gone."""
+
+
+def draw(files: PageFiles, page: Page, dpi: float = IMAGE_DPI) -> npt.NDArray[np.uint8]:
+    """The picture of a page that is or was indexed, [H, W, 3] uint8, from its file.
+
+    Raises:
+        InputError: the file isn't where it was, or the page can't be drawn.
+    """
+    path = Path(page.source)
+    if not path.is_file():
+        raise InputError(
+            f"{page.id}: there is no {path} any more to draw it from; put the file back, or index it where it is"
+        )
+    try:
+        return files.picture(path, int(page.metadata["page"]), dpi)
+    except InputError as error:
+        raise InputError(f"{page.id} can't be drawn: {error}") from None
 
 
 def _file(path: Path) -> dict[str, str]:
