@@ -241,6 +241,53 @@ def test_what_is_no_image_is_named(checkpoint):
     assert len(encoder.encode_pages([])) == 0
 
 
+def test_colsmol_is_idefics3_with_a_projection(tmp_path):
+    """transformers has no class of it: its Idefics3 and processor, and the projection by hand, are the oracle."""
+    import torch
+    from PIL import Image
+    from safetensors.torch import load_file
+    from transformers import Idefics3Model, Idefics3Processor
+
+    folder = tiny.colsmol(tmp_path / "model")
+    encoder = load(folder)
+    model, processor = Idefics3Model.from_pretrained(folder).eval(), Idefics3Processor.from_pretrained(folder)
+    weights = load_file(folder / "model.safetensors")
+
+    def expected(inputs):
+        with torch.inference_mode():
+            hidden = model(**inputs)[0][0] @ weights["linear.weight"].T + weights["linear.bias"]
+            return torch.nn.functional.normalize(hidden, dim=-1).numpy()
+
+    prompt = "<|im_start|>User:<image>Describe the image.<end_of_utterance>\nAssistant:"
+    for size in PICTURES:
+        pages = encoder.encode_pages([picture(*size)])
+        inputs = processor(text=[prompt], images=[[picture(*size)]], return_tensors="pt")
+        np.testing.assert_allclose(pages.tokens[0], expected(inputs), atol=1e-5)
+        grid = PageGrid.of(pages.layouts[0])
+        image = processor.tokenizer.convert_tokens_to_ids("<image>")
+        assert np.array_equal(grid.kinds != PLACELESS, (inputs["input_ids"][0] == image).numpy())
+    asked = processor(text=["Query: late wood" + "<end_of_utterance>" * 10], return_tensors="pt")
+    np.testing.assert_allclose(encoder.encode_query("late wood").tokens, expected(asked), atol=1e-5)
+    assert encoder.spec.query_prompt == "Query: {}" + "<end_of_utterance>" * 10
+    text = encoder.encode_passages(["Late wood"]).tokens
+    assert len(text[0]) == len("Late wood")
+    assert encoder.encode_pages([Image.new("L", (90, 60))]).tokens.dim == 16
+
+
+def test_adapters_are_refused_with_what_to_do(tmp_path):
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "vidore/ColSmolVLM-Instruct-256M-base"}')
+    with pytest.raises(ModelError, match="adapter of vidore/ColSmolVLM-Instruct-256M-base: merge them"):
+        load(tmp_path)
+    folder = tiny.colsmol(tmp_path / "model")
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    del weights["linear.bias"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"no linear\.weight and linear\.bias"):
+        load(folder)
+
+
 def test_another_processor_is_refused(tmp_path, monkeypatch):
     from latewood.encode import vision_encoder
 

@@ -160,6 +160,47 @@ def colmodernvbert(folder: Path, longest: int = 128, dim: int = 16) -> Path:
     )
 
 
+def colsmol(folder: Path, longest: int = 128, dim: int = 16) -> Path:
+    """ColSmol as colpali-engine's ColIdefics3 is saved once merged: Idefics3 under `model.`, and `linear`."""
+    import json
+
+    import torch
+    from safetensors.torch import save_file
+    from transformers import Idefics3Config, Idefics3Model, Idefics3Processor
+    from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+
+    specials = ["<unk>", "<|im_start|>", "<|im_end|>", "<pad>", "<fake_token_around_image>", "<image>"]
+    specials += ["<end_of_utterance>", "<global-img>"]
+    specials += [f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7)]
+    names = {"unk_token": "<unk>", "bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "pad_token": "<pad>"}
+    tokens = tokenizer(specials, left=True, **names)
+    pictures = Idefics3ImageProcessorPil(size={"longest_edge": longest}, max_image_size={"longest_edge": 64})
+    processor = Idefics3Processor(image_processor=pictures, tokenizer=tokens, image_seq_len=4)
+    torch.manual_seed(14)
+    config = Idefics3Config(
+        text_config={"model_type": "llama", **TEXT, "vocab_size": len(processor.tokenizer), "pad_token_id": 3},
+        vision_config={
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": 64,
+            "patch_size": 8,
+        },
+        image_token_id=tokens.convert_tokens_to_ids("<image>"),
+        scale_factor=4,
+    )
+    _saved(Idefics3Model(config), processor, folder)
+    from safetensors.torch import load_file
+
+    weights = {f"model.{name}": value for name, value in load_file(folder / "model.safetensors").items()}
+    weights |= {"linear.weight": torch.randn(dim, 32), "linear.bias": torch.randn(dim) / 4}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    stated = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**stated, "architectures": ["ColIdefics3"]}))
+    return folder
+
+
 def _saved(model: Any, processor: Any, folder: Path) -> Path:
     """Larger weights than at the start of a training, for pictures and words to matter."""
     import torch

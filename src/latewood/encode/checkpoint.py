@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from latewood.encode import col_idefics3
 from latewood.encode.placement import Placement
 from latewood.errors import MissingExtra, ModelError
 
@@ -81,6 +82,8 @@ def kind_of(folder: Path) -> str:
         raise ModelError(
             f"{folder} holds a {stated}; expected a bi-encoder, a late-interaction model or a cross-encoder"
         )
+    if col_idefics3.ARCHITECTURE in architectures or _is_adapter(folder):
+        return VISION
     if "HF_ColBERT" in architectures:
         return LATE
     if any(name.endswith(("MultiVectorMask", "pylate.models.Dense.Dense")) for name in modules):
@@ -178,12 +181,27 @@ def open_checkpoint(folder: Path, kind: str, placement: Placement) -> Any:
     device = placement.resolved()
     try:
         with _quiet():
+            if kind == VISION and not _is_retrieval(folder):
+                return col_idefics3.open_col_idefics3(folder, placement)
             model = getattr(library, _CLASSES[kind])(
                 str(folder), device=device, local_files_only=True, model_kwargs={"dtype": placement.dtype}
             )
+    except ModelError:
+        raise
     except Exception as error:  # the loader raises whatever its parts raise; a user needs the file and one reason
         raise ModelError(f"{folder} can't be loaded as a {kind} model: {_one_line(error)}") from error
     return model.eval()
+
+
+def _is_retrieval(folder: Path) -> bool:
+    """Whether transformers has the class, one that ends in ForRetrieval."""
+    names = _settings(folder / "config.json").get("architectures") or []
+    return any(str(name).endswith("ForRetrieval") for name in names)
+
+
+def _is_adapter(folder: Path) -> bool:
+    """Whether it is an adapter without its base: those that are published of models of pages."""
+    return (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
 
 
 def _fingerprint(file: Path) -> str:

@@ -121,5 +121,6 @@ LAYOUTS: Mapping[str, Callable[[Any], Reading]] = {
     "ColPaliProcessor": _ColPali,
     "ColQwen2Processor": _ColQwen2,
     "ColModernVBertProcessor": _Tiled,
+    "ColIdefics3Processor": _Tiled,
 }
 """By the class of the processor."""
