@@ -158,3 +158,12 @@ def test_the_command(tmp_path, docs):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["points"], found["encoded"], found["alias"], found["alias_before"]) == (10, 10, "live", None)
+    late = docs.replace("#docs", "#live")
+    done = subprocess.run(
+        [sys.executable, "-m", "latewood", "search", late, QUERY, "-p", "dense:4 >> late:2", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [hit["rank"] for hit in json.loads(done.stdout)["hits"]] == [1, 2]

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from latewood.cli.options import CollectionArgument, JsonOption
+from latewood.cli.options import HomeArgument, JsonOption
 from latewood.cli.output import console, emit_json
-from latewood.collection import Collection
+from latewood.qdrant import open_home
 
 __all__ = ["check", "stats"]
 
 
-def stats(collection: CollectionArgument, as_json: JsonOption = False) -> int:
+def stats(collection: HomeArgument, as_json: JsonOption = False) -> int:
     """Show what a collection holds, and its size on disk."""
-    with Collection.open(collection) as kb:
+    with open_home(collection) as kb:
         found = kb.stats()
     if as_json:
         emit_json(found)
@@ -23,9 +23,9 @@ def stats(collection: CollectionArgument, as_json: JsonOption = False) -> int:
     return 0
 
 
-def check(collection: CollectionArgument, as_json: JsonOption = False) -> int:
+def check(collection: HomeArgument, as_json: JsonOption = False) -> int:
     """Verify every checksum, row and file; exit code 1 when something is wrong."""
-    with Collection.open(collection) as kb:
+    with open_home(collection) as kb:
         findings = kb.check()
     if as_json:
         emit_json({"healthy": not findings, "findings": findings})

@@ -18,7 +18,6 @@ from latewood.cli.qdrant_options import (
     SourceFieldOption,
     TextFieldOption,
     VectorOption,
-    read_options,
 )
 from latewood.cli.sidecar import say_agreement
 from latewood.encode import Placement
@@ -87,8 +86,7 @@ def command(
         emit_json({"collection": new, **asdict(done), "alias": switch, "alias_before": before})
         return 0
     _print(done, new, switch, before)
-    options = " ".join(map(shlex.quote, read_options(text_field, source_field, None, query_model)))
-    console.print(f'latewood search {shlex.quote(new)} "your question" {options} --pipeline "dense:50 >> late:5"')
+    console.print(f'latewood search {shlex.quote(new)} "your question" --pipeline "dense:50 >> late:5"')
     return 0
 
 

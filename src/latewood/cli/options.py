@@ -13,10 +13,13 @@ __all__ = [
     "DeviceOption",
     "DownloadOption",
     "DtypeOption",
+    "HomeArgument",
     "JsonOption",
     "ModelOption",
     "WhereOption",
 ]
+
+HomeArgument = Annotated[str, typer.Argument(metavar="COLLECTION", help="Its folder, or its address in a Qdrant.")]
 
 CollectionArgument = Annotated[Path, typer.Argument(metavar="COLLECTION", help="The collection's folder.")]
 

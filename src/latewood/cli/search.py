@@ -8,12 +8,14 @@ from typing import Annotated, Literal
 import typer
 
 from latewood.cli.marking import explanation, snippet
-from latewood.cli.options import CollectionArgument, JsonOption, ModelOption, WhereOption
+from latewood.cli.options import HomeArgument, JsonOption, ModelOption, WhereOption
 from latewood.cli.output import console, emit_json, remark, remarks_from_warnings
+from latewood.cli.qdrant_options import TextFieldOption, VectorOption
 from latewood.collection import Collection
 from latewood.errors import StorageError, UsageError
 from latewood.page_view import PageView
 from latewood.pages import cite, png_of, ranking_as_json
+from latewood.qdrant import QdrantCollection, open_home
 from latewood.stores.conditions import read_where
 from latewood.types import Page, Ranking
 
@@ -21,7 +23,7 @@ __all__ = ["command"]
 
 
 def command(
-    collection: CollectionArgument,
+    collection: HomeArgument,
     query: Annotated[str, typer.Argument(help="The question.")],
     k: Annotated[int | None, typer.Option("-k", min=1, help="Results; the pipeline's own number by default.")] = None,
     pipeline: Annotated[
@@ -40,12 +42,15 @@ def command(
         bool,
         typer.Option("--smooth", help="With --heatmap: tint all that is near the question, not what scored alone."),
     ] = False,
+    text_field: TextFieldOption = None,
+    vector: VectorOption = None,
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Search a collection."""
     conditions = None if where is None else read_where(where)
-    with remarks_from_warnings(), Collection.open(collection, model) as kb:
+    text = tuple(text_field or ())
+    with remarks_from_warnings(), open_home(collection, model, text=text, dense=vector) as kb:
         ranking = kb.search(query, k, pipeline, explain=explain, where=conditions, collapse=collapse, group_by=group_by)
         told = "" if heatmap is None else _draw(kb, ranking, heatmap, smooth)
     if ranking.cut:
@@ -59,11 +64,13 @@ def command(
     return 0
 
 
-def _draw(kb: Collection, ranking: Ranking, path: Path, smoothed: bool) -> str:
+def _draw(kb: Collection | QdrantCollection, ranking: Ranking, path: Path, smoothed: bool) -> str:
     """Draw the best hit that is a page; what to say of it."""
     best = next((hit for hit in ranking.hits if isinstance(hit.passage, Page)), None)
     if best is None:
         raise UsageError("--heatmap: none of the results is a page of a PDF or image file")
+    if isinstance(kb, QdrantCollection):
+        raise UsageError("--heatmap: pages are drawn of a collection in a folder")
     with PageView() as view:
         picture, _ = view.heatmap(kb, ranking.query, best.id, smoothed=smoothed)
     try:
