@@ -8,18 +8,21 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from qdrant_stand_in import stand_in
 
 from latewood.stores.embedded import EmbeddedStore
 from latewood.stores.homes import parse_home
 from latewood.stores.qdrant import QdrantStore
 from latewood.types import EncodedPassages, EncoderSpec, MultiVectors, Passage
 
-HOMES = ["embedded", "local", "edge", "server"]
+HOMES = ["embedded", "local", "edge", "http", "server"]
+"""`http` is a server's stand-in: real HTTP, the local mode behind it (`qdrant_stand_in.py`)."""
+
 SPEC = EncoderSpec("test", "0" * 64, dim=16, dense_dim=8, max_length=64, overlap=4)
 
 
 def need(home):
-    if home in ("local", "server"):
+    if home in ("local", "http", "server"):
         pytest.importorskip("qdrant_client")
     if home == "edge":
         pytest.importorskip("qdrant_edge")
@@ -41,7 +44,14 @@ class Home:
     def __init__(self, kind, folder, spec=SPEC):
         need(kind)
         self.kind, self.spec = kind, spec
-        self.address = folder / "kb.lw" if kind == "embedded" else address_of(kind, folder)
+        self.stand_in = None
+        if kind == "embedded":
+            self.address = folder / "kb.lw"
+        elif kind == "http":
+            self.stand_in = stand_in()
+            self.address = parse_home(self.stand_in.__enter__()[1])
+        else:
+            self.address = address_of(kind, folder)
 
     def create(self):
         if self.kind == "embedded":
@@ -54,6 +64,8 @@ class Home:
         return QdrantStore.open(self.address, exact=True)
 
     def remove(self):
+        if self.stand_in is not None:
+            self.stand_in.__exit__(None, None, None)
         if self.kind == "server":
             from latewood.stores.qdrant_client_door import connect
 
