@@ -364,6 +364,19 @@ class Collection(Searching):
         """Token vectors that the late-interaction index doesn't cover, and all of them."""
         return self._store.uncovered()
 
+    def is_outgrown(self) -> bool:
+        """Whether the late-interaction index should be built again: most vectors are new, or unlike the others."""
+        return self._store.is_outgrown()
+
+    def wait_for_upkeep(self) -> None:
+        """Wait until this writer's upkeep has nothing left to do: files merged, the index extended.
+
+        Raises:
+            LatewoodError: what keeps it from that; what was committed is safe.
+        """
+        self._store.upkeep.wait()
+        self.refresh()
+
     # -- reading ---------------------------------------------------------------------------------------------------
 
     @property

@@ -63,9 +63,9 @@ class Certificate:
 
 
 def is_worthwhile(kb: Collection) -> bool:
-    """Whether there is no late-interaction index for most of the collection, and there should be."""
+    """Whether most of the collection lacks a late-interaction index, or has an outgrown one, and shouldn't."""
     uncovered, vectors = kb.uncovered()
-    return vectors >= WORTHWHILE and uncovered > _STALE * vectors
+    return vectors >= WORTHWHILE and (uncovered > _STALE * vectors or kb.is_outgrown())
 
 
 def build(

@@ -14,10 +14,11 @@ from latewood.index.disk import disk_errors, file_bytes, flush_folder
 from latewood.index.ladder import decide
 from latewood.index.late import LateIndex, Manifest
 from latewood.index.late_build import MEMORY_BUDGET, settings_of
+from latewood.index.late_life import LATE_FOLDER, LateUpkeep, build_late, extend_late, is_outgrown, uncovered
 from latewood.index.levels import DEFAULT_BITS, LEVELS, Bits, Form, Signs, Space, Stored, check_bits, floats_of
 from latewood.index.live import Index
 from latewood.index.lock import WriteLock
-from latewood.index.multivector import LATE_FOLDER, MultiVectorIndex, build_late
+from latewood.index.multivector import MultiVectorIndex
 from latewood.index.ranking import best
 from latewood.index.snapshot import IndexSnapshot
 from latewood.index.upkeep import Upkeep, compact
@@ -38,6 +39,7 @@ __all__ = [
     "Index",
     "IndexSnapshot",
     "LateIndex",
+    "LateUpkeep",
     "Manifest",
     "Measured",
     "MultiVectorIndex",
@@ -52,11 +54,14 @@ __all__ = [
     "compact",
     "decide",
     "disk_errors",
+    "extend_late",
     "file_bytes",
     "floats_of",
     "flush_folder",
+    "is_outgrown",
     "measure",
     "overlap",
     "record_crc",
     "settings_of",
+    "uncovered",
 ]

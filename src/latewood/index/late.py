@@ -30,7 +30,8 @@ from latewood.types import Candidates, FloatArray, IntArray, MultiVectors
 __all__ = ["FORMAT", "MANIFEST", "LateIndex", "Manifest"]
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
+"""Format 1 had none of the figures with which an index is extended: it counts as just trained."""
 
 _EXACT_BELOW = 4
 """Allow-sets of up to so many times the documents that would be scored exactly are scored exactly, all of them."""
@@ -53,6 +54,10 @@ class Manifest:
         queries: what they were tuned on: "given" or "pseudo".
         tuned_on: how many of those.
         residual: mean distance of a training vector to its centroid.
+        trained: the token vectors that there were when the codebook was trained.
+        passages: rows that were alive when the file was written.
+        appended: token vectors that came since, and were given to the centroids that there are.
+        appended_residual: their mean distance to them.
     """
 
     file: str
@@ -67,6 +72,15 @@ class Manifest:
     queries: str
     tuned_on: int
     residual: float
+    trained: int
+    passages: int
+    appended: int = 0
+    appended_residual: float = 0.0
+
+    @property
+    def drift(self) -> float:
+        """How much further from their centroids the appended vectors lie than those of the training; 1 for as far."""
+        return self.appended_residual / self.residual if self.appended and self.residual else 1.0
 
     def write(self, folder: Path) -> None:
         """Make this the manifest of the folder, in one step."""
@@ -95,13 +109,14 @@ class Manifest:
             return None
         except (ValueError, KeyError, AttributeError):
             raise CorruptionError(f"{path} is not what was written; build the index again: latewood build") from None
-        if content.get("format") != FORMAT:
+        if content.get("format") not in (1, FORMAT):
             raise InputError(
-                f"{path} has format {content.get('format')}, this latewood reads {FORMAT}: upgrade latewood"
+                f"{path} has format {content.get('format')}, this latewood reads up to {FORMAT}: upgrade latewood"
             )
         if crc != _crc(content):
             raise CorruptionError(f"{path} is not what was written; build the index again: latewood build")
         del content["format"]
+        content = {"trained": content["vectors"], "passages": content["rows"], **content}
         return cls(**{**content, "depths": Depths(**content["depths"])})
 
 
@@ -162,6 +177,23 @@ class LateIndex:
                 if manifest == before:
                     raise
         return None
+
+    @classmethod
+    def at(
+        cls, folder: Path, catalogue: Catalogue, snapshot: IndexSnapshot, known: LateIndex | None = None
+    ) -> LateIndex | None:
+        """The index for this generation: the newest, or `known` where that is of a commit which came after it.
+
+        Args:
+            folder: where it lies.
+            catalogue: of the collection.
+            snapshot: the generation.
+            known: one that was opened before.
+        """
+        newest = cls.of(folder, catalogue, known)
+        if newest is None or newest.manifest.generation <= snapshot.generation:
+            return newest
+        return known if known is not None and known.manifest.generation <= snapshot.generation else None
 
     def __len__(self) -> int:
         """N, the number of rows that it covers."""

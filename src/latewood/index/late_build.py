@@ -7,6 +7,7 @@ caller's iterator is needed, and what it holds in memory is one segment's work a
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -15,20 +16,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from latewood import maxsim
 from latewood.errors import CorruptionError, InputError, UsageError
 from latewood.index.catalogue import Head
 from latewood.index.codebook import Codebook, centroid_count, floats, sample_size, take, train
 from latewood.index.depths import Depths
-from latewood.index.disk import disk_errors, publish, write_all
-from latewood.index.format import Array, SegmentFile, SegmentSeal, write_segment
+from latewood.index.disk import disk_errors, publish, remove_unused, write_all
+from latewood.index.format import Array, Pieces, SegmentFile, SegmentSeal, write_segment
 from latewood.index.late import LateIndex, Manifest
 from latewood.index.segment import Segment
 from latewood.index.snapshot import IndexSnapshot
-from latewood.types import IntArray, MultiVectors
+from latewood.types import FloatArray, IntArray, MultiVectors
 
-__all__ = ["BUILDING", "MEMORY_BUDGET", "Plan", "build_lists"]
+__all__ = [
+    "BUILDING",
+    "MEMORY_BUDGET",
+    "Plan",
+    "build_lists",
+    "codebook_in",
+    "finish",
+    "free_path",
+    "lists_of",
+    "live_part",
+    "settings_of",
+    "write_late",
+]
 
 BUILDING = "building"
 MEMORY_BUDGET = 2 << 30
@@ -86,7 +100,12 @@ class Plan:
 
 
 def build_lists(
-    folder: Path, snapshot: IndexSnapshot, plan: Plan, threads: int = 1, progress: Progress | None = None
+    folder: Path,
+    snapshot: IndexSnapshot,
+    plan: Plan,
+    questions: Sequence[FloatArray] = (),
+    threads: int = 1,
+    progress: Progress | None = None,
 ) -> Manifest:
     """Build the index over a snapshot's rows; the manifest, not written yet, with depths that look at everything.
 
@@ -94,6 +113,7 @@ def build_lists(
         folder: where the file shall be; the same plan and vectors give the same file, byte for byte.
         snapshot: its rows; those that are dead get no lists.
         plan: made for this snapshot.
+        questions: [Q, D] float32 each, kept for the next training.
         threads: most threads to use.
         progress: see `Progress`.
 
@@ -108,11 +128,12 @@ def build_lists(
     for segment in snapshot.segments:
         name = f"segment-{segment.record.number:06d}"
         if name not in parts:
-            parts.write(name, _lists_of(segment, snapshot, plan.column, book, threads))
+            vectors, alive = live_part(segment, snapshot, plan.column)
+            parts.write(name, lists_of(vectors, alive, book.assign(vectors, threads), book))
         done += _vectors_of(segment, plan.column)
         tell("assign", done, total)
     tell("write", 0, 1)
-    manifest = _join(folder, parts, snapshot, plan, book)
+    manifest = _join(folder, parts, snapshot, plan, book, questions)
     tell("write", 1, 1)
     return manifest
 
@@ -163,11 +184,15 @@ class _Parts:
 def _codebook(parts: _Parts, snapshot: IndexSnapshot, plan: Plan, threads: int, tell: Progress) -> Codebook:
     if "codebook" not in parts:
         tell("train", 0, 1)
-        sample = _sample(snapshot.segments, plan)
+        sample = _sample(snapshot, plan)
         book = train(sample, plan.centroids, threads, plan.seed)
         parts.write("codebook", {name: np.asarray(value) for name, value in asdict(book).items()})
     tell("train", 1, 1)
-    file = parts.open("codebook")
+    return codebook_in(parts.open("codebook"))
+
+
+def codebook_in(file: SegmentFile) -> Codebook:
+    """The codebook that a file holds."""
     arrays = {name: file.read(name) for name in ("centroids", "coarse", "cells", "mean")}
     return Codebook(**arrays, residual=float(file.read("residual")))
 
@@ -176,33 +201,58 @@ def _vectors_of(segment: Segment, column: str) -> int:
     return int(segment.offsets(column)[-1])
 
 
-def _sample(segments: Sequence[Segment], plan: Plan) -> MultiVectors:
-    """Token vectors drawn without replacement from all, in order; those of dead rows stand for themselves as well."""
-    sizes = [_vectors_of(segment, plan.column) for segment in segments]
-    starts = np.concatenate([[0], np.cumsum(sizes)])
+def _sample(snapshot: IndexSnapshot, plan: Plan) -> MultiVectors:
+    """Token vectors drawn without replacement from those of all live rows, in order."""
+    lengths = np.where(snapshot.alive, snapshot.lengths(plan.column), 0)
+    ends = np.concatenate([[0], np.cumsum(lengths)])
     rng = np.random.default_rng(plan.seed)
-    drawn = np.sort(rng.choice(starts[-1], plan.sample, replace=False, shuffle=False))
+    drawn = np.sort(rng.choice(ends[-1], plan.sample, replace=False, shuffle=False))
     parts = []
-    for segment, low, high in zip(segments, starts[:-1], starts[1:], strict=True):
+    for segment in snapshot.segments:
+        first, last = segment.record.first_row, segment.record.first_row + len(segment)
+        low, high = ends[first], ends[last]
         mine = drawn[np.searchsorted(drawn, low) : np.searchsorted(drawn, high)] - low
         segment.touch(plan.column)
+        alive = snapshot.alive[first:last]
+        if not alive.all():
+            mine = np.flatnonzero(np.repeat(alive, np.diff(segment.offsets(plan.column))))[mine]
         parts.append(take(segment.vectors(plan.column), mine))
     tokens = np.concatenate([part.tokens for part in parts])
     scales = [part.scales for part in parts if part.scales is not None]
     return MultiVectors(tokens, np.array([0, len(tokens)], np.int64), np.concatenate(scales) if scales else None)
 
 
-def _lists_of(segment: Segment, snapshot: IndexSnapshot, column: str, book: Codebook, threads: int) -> dict[str, Array]:
-    """Of one segment: each document's distinct centroids, its number of vectors, and their signs."""
-    segment.touch(column)
+def live_part(
+    segment: Segment, snapshot: IndexSnapshot, column: str, first: int = 0
+) -> tuple[MultiVectors, npt.NDArray[np.bool_]]:
+    """A segment's vectors from this local row on, verified, and which of its rows from there live."""
+    alive = snapshot.alive[segment.record.first_row :][first : len(segment)]
     vectors = segment.vectors(column)
-    alive = snapshot.alive[segment.record.first_row :][: len(segment)]
+    if not first:
+        segment.touch(column)
+        return vectors, alive
+    segment.touch(column, np.arange(first, len(segment)))
+    start = int(vectors.offsets[first])
+    scales = None if vectors.scales is None else vectors.scales[start:]
+    return MultiVectors(vectors.tokens[start:], vectors.offsets[first:] - start, scales), alive
+
+
+def lists_of(
+    vectors: MultiVectors, alive: npt.NDArray[np.bool_], assigned: npt.NDArray[np.uint16], book: Codebook
+) -> dict[str, Array]:
+    """Each document's distinct centroids, its number of vectors, and their signs; nothing of the dead.
+
+    Args:
+        vectors: of N documents.
+        alive: [N] bool.
+        assigned: [T] the centroid of each token vector.
+        book: theirs.
+    """
     lengths = np.diff(vectors.offsets)
-    assigned = book.assign(vectors, threads)
-    owners = np.repeat(np.arange(len(segment), dtype=np.int64), lengths)
+    owners = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
     kept = alive[owners]
     keys = np.unique(owners[kept] << 16 | assigned[kept])
-    counts = np.bincount(keys >> 16, minlength=len(segment))
+    counts = np.bincount(keys >> 16, minlength=len(lengths))
     return {
         "numbers": (keys & 0xFFFF).astype(np.uint16),
         "counts": counts.astype(np.int64),
@@ -220,31 +270,68 @@ def _signs(vectors: MultiVectors, kept: IntArray | None, book: Codebook) -> Arra
     return codes
 
 
-def _join(folder: Path, parts: _Parts, snapshot: IndexSnapshot, plan: Plan, book: Codebook) -> Manifest:
-    """One file of all parts; the large arrays pass through a map of a file, not through memory."""
+def _join(
+    folder: Path, parts: _Parts, snapshot: IndexSnapshot, plan: Plan, book: Codebook, questions: Sequence[FloatArray]
+) -> Manifest:
+    """One file of all parts; the large arrays are copied out of their files, not held in memory."""
     files = [parts.open(f"segment-{segment.record.number:06d}") for segment in snapshot.segments]
-    counts, lengths = (np.concatenate([file.read(name) for file in files]) for name in ("counts", "lengths"))
-    numbers: Array = np.concatenate([file.read("numbers") for file in files])
-    postings, posting_offsets = _postings(numbers, counts, len(book.centroids))
-    signs = _joined(parts.folder / "signs.tmp", [file.read("signs") for file in files])
-    name = f"late-{plan.generation:08d}.seg"
-    seal = write_segment(
-        folder / name,
-        {
-            **{key: np.asarray(value) for key, value in asdict(book).items()},
-            "numbers": numbers,
-            "number_offsets": _offsets(counts),
-            "postings": postings,
-            "posting_offsets": posting_offsets,
-            "offsets": _offsets(lengths),
-            "signs": signs,
-        },
+    counts, lengths, numbers = (
+        np.concatenate([file.read(name) for file in files]) for name in ("counts", "lengths", "numbers")
     )
+    signs = Pieces([file.read("signs") for file in files])
+    path = free_path(folder, plan.generation)
+    seal = write_late(path, book, numbers, counts, lengths, signs, questions)
     everything = Depths(0, 0, max(1, len(counts)), max(1, len(counts)))
     return Manifest(
-        name, seal.bytes, seal.header_crc, plan.generation, plan.crc, len(counts), int(lengths.sum()), everything,
-        0.0, "", 0, book.residual,
+        path.name, seal.bytes, seal.header_crc, plan.generation, plan.crc, len(counts), int(lengths.sum()), everything,
+        0.0, "", 0, book.residual, int(lengths.sum()), len(snapshot.live_rows),
     )  # fmt: skip
+
+
+def free_path(folder: Path, generation: int) -> Path:
+    """A name for an index of this generation that nobody has: one that is in use is never written over."""
+    path = folder / f"late-{generation:08d}.seg"
+    for number in itertools.count(1):
+        if not path.exists():
+            break
+        path = folder / f"late-{generation:08d}-{number}.seg"
+    return path
+
+
+def write_late(
+    path: Path,
+    book: Codebook,
+    numbers: Array,
+    counts: IntArray,
+    lengths: IntArray,
+    signs: Pieces,
+    questions: Sequence[FloatArray] = (),
+) -> SegmentSeal:
+    """Write the file of an index.
+
+    Args:
+        path: not there yet.
+        book: the codebook.
+        numbers: uint16, each document's centroids, one document's after the other's.
+        counts: [N] how many of them each document has.
+        lengths: [N] token vectors of each document.
+        signs: [T, D / 8] uint8.
+        questions: [Q, D] float32 each, to tune on after the next training.
+    """
+    postings, posting_offsets = _postings(numbers, counts, len(book.centroids))
+    arrays: dict[str, Array | Pieces] = {
+        **{key: np.asarray(value) for key, value in asdict(book).items()},
+        "numbers": numbers,
+        "number_offsets": _offsets(counts),
+        "postings": postings,
+        "posting_offsets": posting_offsets,
+        "offsets": _offsets(lengths),
+        "signs": signs,
+    }
+    if questions:
+        arrays["questions"] = np.concatenate(questions)
+        arrays["question_offsets"] = _offsets(np.array([len(question) for question in questions]))
+    return write_segment(path, arrays)
 
 
 def _postings(numbers: Array, counts: IntArray, centroids: int) -> tuple[Array, IntArray]:
@@ -255,19 +342,6 @@ def _postings(numbers: Array, counts: IntArray, centroids: int) -> tuple[Array, 
 
 def _offsets(counts: IntArray) -> IntArray:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-
-
-def _joined(path: Path, arrays: Sequence[Array]) -> Array:
-    shape = (sum(len(array) for array in arrays), arrays[0].shape[1])
-    if not shape[0]:
-        return np.zeros(shape, np.uint8)
-    with disk_errors(path, "write"):
-        joined = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
-        start = 0
-        for array in arrays:
-            joined[start : start + len(array)] = array
-            start += len(array)
-    return joined
 
 
 def leftovers(folder: Path, current: str) -> Iterator[Path]:
@@ -282,7 +356,7 @@ def finish(folder: Path, manifest: Manifest) -> LateIndex:
     manifest.write(folder)
     shutil.rmtree(folder / BUILDING, ignore_errors=True)
     for path in leftovers(folder, manifest.file):
-        path.unlink(missing_ok=True)
+        remove_unused(path)
     return LateIndex(folder, manifest)
 
 
@@ -296,4 +370,7 @@ def settings_of(manifest: Manifest) -> dict[str, Any]:
         "target_overlap": manifest.target,
         "tuned_on": f"{manifest.tuned_on} {manifest.queries} queries",
         "depths": asdict(manifest.depths),
+        "trained_vectors": manifest.trained,
+        "appended_vectors": manifest.appended,
+        "drift": round(manifest.drift, 4),
     }

@@ -62,6 +62,7 @@ class Index:
         self._mutex = threading.Lock()
         self.keep_for: float = KEEP_FOR
         self._oldest_retired: int | None = None
+        self.deriving = threading.RLock()  # held by whoever makes derived files out of vectors
         self._rewriting = threading.Lock()
         self._writing = threading.RLock()  # commits, and the moments at which upkeep changes the catalogue
         self.after_commit: Callable[[], None] = lambda: None

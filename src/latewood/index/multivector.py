@@ -15,85 +15,28 @@ import numpy.typing as npt
 
 from latewood.errors import InputError, ShapeError, UsageError
 from latewood.index.catalogue import Catalogue
-from latewood.index.certify import Measured, measure, pseudo_queries, tuned
+from latewood.index.certify import Measured, measure, pseudo_queries
+from latewood.index.compaction import KEEP_FOR
 from latewood.index.disk import disk_errors, flush_folder
 from latewood.index.ladder import decide
 from latewood.index.late import LateIndex
-from latewood.index.late_build import MEMORY_BUDGET, Plan, build_lists, finish, settings_of
+from latewood.index.late_build import MEMORY_BUDGET, settings_of
+from latewood.index.late_life import LATE_FOLDER, LateUpkeep, build_late, extend_late
 from latewood.index.levels import DEFAULT_BITS, Bits, Form, check_bits
 from latewood.index.live import CATALOGUE, Index
 from latewood.index.pooling import pooled
 from latewood.index.snapshot import IndexSnapshot
+from latewood.index.upkeep import Upkeep, compact
 from latewood.types import Candidates, FloatArray, MultiVectors
 
-__all__ = ["LATE_FOLDER", "MultiVectorIndex", "build_late"]
-
-LATE_FOLDER = "derived/late"
+__all__ = ["MultiVectorIndex"]
 
 _COLUMN = "tokens"
 _SEGMENT_BYTES = 128 << 20  # of float32: what is held of the iterator
 _SAMPLES = 200
-_EXHAUSTIVE = 4 * 10**9  # token vectors that tuning scores exhaustively: about a minute of one core
 
 Progress = Callable[[str, int, int], None]
 Arrays = Iterable[npt.NDArray[Any]]
-
-
-def build_late(
-    index: Index,
-    column: str,
-    *,
-    target_overlap: float = 0.99,
-    queries: Sequence[FloatArray] | None = None,
-    kind: str = "given",
-    centroids: int | None = None,
-    memory_budget: int = MEMORY_BUDGET,
-    threads: int = 1,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> LateIndex:
-    """Build the late-interaction index over everything that is in `index` now, and tune it.
-
-    Args:
-        index: whose newest generation is covered; the write lock is taken.
-        column: of token vectors, int8 with scales or floats.
-        target_overlap: mean overlap@10 with exhaustive scoring that the depths are tuned for, below 1.
-        queries: [Q, D] float32 each, to tune on; None for 200 runs of token vectors out of the documents.
-        kind: what they are, "given" or "pseudo".
-        centroids: K; None for about 8 times the root of the number of vectors.
-        memory_budget: bytes beyond the output.
-        threads: most threads to use; the result doesn't depend on it.
-        seed: of sample, centroids and drawn queries.
-        progress: called with the step, units done and units in all.
-
-    Raises:
-        UsageError: no vectors, vectors of one bit a dimension, or a setting out of range.
-        LockedError: another process is writing.
-        StorageError: the disk refused. What was finished is kept; the next call goes on behind it.
-    """
-    if not 0 < target_overlap < 1:
-        raise UsageError(f"target_overlap: got {target_overlap}, expected more than 0 and less than 1")
-    index.start_writing()
-    snapshot = index.snapshot()
-    space = snapshot.spaces[column]
-    if space.signs is not None:
-        raise UsageError("vectors are kept as bits alone, which a search scans: there is no index to build")
-    vectors = sum(int(segment.offsets(column)[-1]) for segment in snapshot.segments)
-    plan = Plan.of(snapshot.head, column, vectors, space.dim, centroids, memory_budget, seed)
-    folder = index.folder / LATE_FOLDER
-    with disk_errors(folder, "write"):
-        folder.mkdir(parents=True, exist_ok=True)
-    manifest = build_lists(folder, snapshot, plan, threads, progress)
-    if progress is not None:
-        progress("tune", 0, 1)
-    if not queries:
-        affordable = max(50, min(_SAMPLES, _EXHAUSTIVE // vectors))
-        queries, kind = pseudo_queries(snapshot, column, affordable, seed), "pseudo"
-    manifest = tuned(LateIndex(folder, manifest), snapshot, column, queries, target_overlap, kind=kind, threads=threads)
-    late = finish(folder, manifest)
-    if progress is not None:
-        progress("tune", 1, 1)
-    return late
 
 
 class MultiVectorIndex:
@@ -108,6 +51,8 @@ class MultiVectorIndex:
         self._index = index
         self._form = form
         self._projection = projection
+        self._late: LateIndex | None = None
+        self.upkeep = Upkeep(index, [LateUpkeep(index, _COLUMN, trains=True)])
         self.refresh()
 
     # -- building and opening --------------------------------------------------------------------------------------
@@ -171,6 +116,7 @@ class MultiVectorIndex:
         if not (folder / CATALOGUE).exists():
             _create(folder, first[1], dim, bits, asked)
         built = cls._opened(folder)
+        built.upkeep.paused = True
         try:
             built._store(first, batches, progress)
             if built._form.signs is not None:
@@ -185,6 +131,7 @@ class MultiVectorIndex:
         except BaseException:
             built.close()
             raise
+        built.upkeep.paused = False
         return built
 
     @classmethod
@@ -241,7 +188,7 @@ class MultiVectorIndex:
     def refresh(self) -> None:
         """Move on to the newest committed generation."""
         self._snapshot: IndexSnapshot = self._index.snapshot()
-        self._late = LateIndex.of(self._index.folder / LATE_FOLDER, self._index.catalogue)
+        self._late = LateIndex.at(self._index.folder / LATE_FOLDER, self._index.catalogue, self._snapshot, self._late)
 
     def _store(
         self,
@@ -268,6 +215,66 @@ class MultiVectorIndex:
         if seen < stored:
             raise InputError(f"{self._index.folder} holds {stored} documents, but only {seen} came: use a new folder")
         self.refresh()
+
+    # -- changing --------------------------------------------------------------------------------------------------
+
+    def add(self, documents: Arrays, *, ids: Iterable[str] | None = None) -> list[str]:
+        """Add documents, or replace those whose ids are there. Committed in batches of about 128 MB; searched at once.
+
+        The index follows by itself, on a thread of this process (`latewood.index.late_life`).
+
+        Args:
+            documents: [T, D] float32 or float16 each, D as in `build`; T may be 0.
+            ids: one per document; None for numbers from that of the documents ever added on.
+
+        Returns:
+            The ids.
+
+        Raises:
+            ShapeError: an array of another D or dtype, NaN or infinity.
+            UsageError: an id that comes twice in a batch, or too few of them.
+            LockedError: another process is writing.
+            StorageError: the disk refused; batches that were committed stay.
+        """
+        first = len(self._index.snapshot().alive)
+        added: list[str] = []
+        width = self._snapshot.spaces[_COLUMN].dim if self._projection is None else len(self._projection)
+        try:
+            for names, vectors in _batches(documents, None if ids is None else iter(ids), first, width):
+                if len(set(names)) < len(names):
+                    twice = next(name for i, name in enumerate(names) if name in names[:i])
+                    raise UsageError(f"ids: '{twice}' came twice")
+                columns = self._form.columns(_COLUMN, _reduced(vectors, self._projection))
+                self._index.commit(names, columns, {}, 0, lambda rows: None)
+                added += names
+        finally:
+            self.refresh()
+        return added
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Delete documents in one commit; how many there were.
+
+        Raises:
+            LockedError: another process is writing.
+            StorageError: the disk refused; everything is as before.
+        """
+        try:
+            return self._index.bury(list(ids))
+        finally:
+            self.refresh()
+
+    def compact(self, keep_for: float = KEEP_FOR) -> int:
+        """Leave out what is dead, merge small files, and let the index cover everything; how many files were written.
+
+        Args:
+            keep_for: seconds that replaced files stay, for those who still read them.
+        """
+        try:
+            written = compact(self._index, keep_for)
+            extend_late(self._index, _COLUMN, least=1)
+            return written
+        finally:
+            self.refresh()
 
     # -- searching -------------------------------------------------------------------------------------------------
 
@@ -369,19 +376,22 @@ def _chain(first: Any, others: Iterator[Any]) -> Iterator[Any]:
     yield from others
 
 
-def _batches(documents: Arrays, ids: Iterator[str] | None) -> Iterator[tuple[list[str], MultiVectors]]:
+def _batches(
+    documents: Arrays, ids: Iterator[str] | None, first: int = 0, width: int | None = None
+) -> Iterator[tuple[list[str], MultiVectors]]:
     """Documents in batches of about 128 MB; how they fall depends on the documents alone."""
     held: list[npt.NDArray[Any]] = []
     names: list[str] = []
     size = 0
-    for number, document in enumerate(documents):
+    for number, document in enumerate(documents, first):
         array = np.asarray(document)
+        width = held[0].shape[1] if held else width
         if (
             array.ndim != 2
             or array.dtype not in (np.float32, np.float16)
-            or (held and array.shape[1] != held[0].shape[1])
+            or array.shape[1] != (width or array.shape[1])
         ):
-            expected = f"[T, {held[0].shape[1]}]" if held else "[T, D]"
+            expected = f"[T, {width}]" if width else "[T, D]"
             raise ShapeError(
                 f"document {number}: got shape {array.shape} {array.dtype}, expected {expected} float32 or float16"
             )

@@ -24,6 +24,7 @@ from latewood.index import (
     Index,
     IndexSnapshot,
     LateIndex,
+    LateUpkeep,
     Manifest,
     Space,
     Stored,
@@ -34,11 +35,14 @@ from latewood.index import (
     compact,
     decide,
     disk_errors,
+    extend_late,
     file_bytes,
     floats_of,
     flush_folder,
+    is_outgrown,
     record_crc,
     settings_of,
+    uncovered,
 )
 from latewood.index.live import CATALOGUE, LOCK, noted
 from latewood.pipeline import Pipeline
@@ -68,7 +72,8 @@ class EmbeddedStore:
         self._index = index
         self._texts = Texts(index.catalogue, lambda row: bool(index.snapshot().dropped[row]))
         index.purging = self._texts.forget
-        self.upkeep = Upkeep(index)
+        self.late_upkeep = LateUpkeep(index, TOKENS)
+        self.upkeep = Upkeep(index, [self.late_upkeep])
         self._bm25 = Bm25(index.folder / "derived" / "bm25", index.catalogue, settings["analyzer"], self._texts.texts)
         self._metadata = Metadata(self._texts.metadata)
         self._late: LateIndex | None = None
@@ -203,10 +208,8 @@ class EmbeddedStore:
         """
         snapshot = self._newest()
         if TOKENS in snapshot.spaces:
-            self._late = LateIndex.of(self.path / LATE_FOLDER, self._index.catalogue, self._late)
-        # One that a builder made since, of a commit that this snapshot hasn't seen, is for the next one.
-        late = self._late if self._late and self._late.manifest.generation <= snapshot.generation else None
-        return EmbeddedSnapshot(snapshot, self._texts, self._bm25, self._metadata, late)
+            self._late = LateIndex.at(self.path / LATE_FOLDER, self._index.catalogue, snapshot, self._late)
+        return EmbeddedSnapshot(snapshot, self._texts, self._bm25, self._metadata, self._late)
 
     def compile(self, pipeline: Pipeline) -> Compiled:
         """How many leading steps need nothing but what is stored here: all but those that read or encode texts."""
@@ -334,7 +337,10 @@ class EmbeddedStore:
             StorageError: the disk refused; the collection is as before.
         """
         self.start_writing()
-        return compact(self._index, keep_for)
+        written = compact(self._index, keep_for)
+        if TOKENS in self._index.snapshot().spaces:
+            extend_late(self._index, TOKENS, least=1)
+        return written
 
     def build_late(self, **settings: Any) -> LateIndex:
         """Build the late-interaction index over what is there now, and tune it (`latewood.index.build_late`).
@@ -357,11 +363,15 @@ class EmbeddedStore:
         snapshot = self._index.snapshot()
         if TOKENS not in snapshot.spaces:
             return 0, 0
-        covered = len(late) if late else 0
-        sizes = [(part.record.first_row, int(part.offsets(TOKENS)[-1])) for part in snapshot.segments]
+        total = uncovered(0, snapshot, TOKENS)
         if self._form is None or self._form.signs is not None:  # signs are scanned
-            return 0, sum(size for _, size in sizes)
-        return sum(size for first, size in sizes if first >= covered), sum(size for _, size in sizes)
+            return 0, total
+        return uncovered(len(late) if late else 0, snapshot, TOKENS), total
+
+    def is_outgrown(self) -> bool:
+        """Whether the late-interaction index should be built again: most vectors are new, or unlike the others."""
+        late = self.snapshot().late_index
+        return late is not None and is_outgrown(late.manifest)
 
     # -- looking after ---------------------------------------------------------------------------------------------
 
@@ -393,10 +403,20 @@ class EmbeddedStore:
                 "retired": sum(file_bytes(self.path / "segments" / one.file) for one in self._index.retired()),
                 "total": segments + catalogue + self._bm25.bytes() + (late.bytes if late else 0),
             },
-            "late_index": settings_of(late) if late else None,
+            "late_index": self._late_stats(late, snapshot) if late else None,
             "quantisation": self._form.told() if self._form else None,
             "settings": dict(self.settings),
             "encoder": asdict(self.spec),
+        }
+
+    @staticmethod
+    def _late_stats(late: Manifest, snapshot: IndexSnapshot) -> dict[str, Any]:
+        dead = late.passages - int(np.count_nonzero(snapshot.alive[: late.rows]))
+        return {
+            **settings_of(late),
+            "uncovered_vectors": uncovered(late.rows, snapshot, TOKENS),
+            "dead_passages": dead,
+            "outgrown": is_outgrown(late),
         }
 
     def check(self) -> list[str]:
