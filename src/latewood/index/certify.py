@@ -109,7 +109,7 @@ def tuned(
 
 
 def _steps(late: LateIndex) -> Steps:
-    n = len(late)
+    n = late.manifest.passages  # dead rows have no lists: an index of what is left is tuned alike
 
     def gathered(query: FloatArray, probe: int, most: int) -> tuple[IntArray, int]:
         rows, reached = late.cascade.candidates(query, probe, most, 1, 0, 1, None)

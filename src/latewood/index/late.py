@@ -55,6 +55,7 @@ class Manifest:
         tuned_on: how many of those.
         residual: mean distance of a training vector to its centroid.
         trained: the token vectors that there were when the codebook was trained.
+        crowding: centroids for each vector of the sample that they are means of; 0 where that isn't known.
         passages: rows that were alive when the file was written.
         appended: token vectors that came since, and were given to the centroids that there are.
         appended_residual: their mean distance to them.
@@ -73,14 +74,22 @@ class Manifest:
     tuned_on: int
     residual: float
     trained: int
+    crowding: float
     passages: int
     appended: int = 0
     appended_residual: float = 0.0
 
     @property
     def drift(self) -> float:
-        """How much further from their centroids the appended vectors lie than those of the training; 1 for as far."""
-        return self.appended_residual / self.residual if self.appended and self.residual else 1.0
+        """How much further from their centroids the appended vectors lie than was to be expected; 1 for as far.
+
+        The mean of n vectors lies nearer to these than to others of their kind: squared distances are (n - 1) / n and
+        (n + 1) / n of the variance.
+        """
+        if not self.appended or not self.residual:
+            return 1.0
+        crowding = min(self.crowding, 0.9)
+        return self.appended_residual / (self.residual * float(np.sqrt((1 + crowding) / (1 - crowding))))
 
     def write(self, folder: Path) -> None:
         """Make this the manifest of the folder, in one step."""
@@ -116,7 +125,7 @@ class Manifest:
         if crc != _crc(content):
             raise CorruptionError(f"{path} is not what was written; build the index again: latewood build")
         del content["format"]
-        content = {"trained": content["vectors"], "passages": content["rows"], **content}
+        content = {"trained": content["vectors"], "crowding": 0.0, "passages": content["rows"], **content}
         return cls(**{**content, "depths": Depths(**content["depths"])})
 
 
@@ -209,7 +218,7 @@ class LateIndex:
         """Centroids per document and documents per centroid, means."""
         numbers = self.file.bytes_of("numbers") / 2
         centroids = self.file.bytes_of("posting_offsets") / 8 - 1
-        return numbers / max(1, len(self)), numbers / max(1.0, centroids)
+        return numbers / max(1, self.manifest.passages), numbers / max(1.0, centroids)
 
     # -- searching -------------------------------------------------------------------------------------------------
 

@@ -284,7 +284,7 @@ def _join(
     everything = Depths(0, 0, max(1, len(counts)), max(1, len(counts)))
     return Manifest(
         path.name, seal.bytes, seal.header_crc, plan.generation, plan.crc, len(counts), int(lengths.sum()), everything,
-        0.0, "", 0, book.residual, int(lengths.sum()), len(snapshot.live_rows),
+        0.0, "", 0, book.residual, int(lengths.sum()), len(book.centroids) / plan.sample, len(snapshot.live_rows),
     )  # fmt: skip
 
 
