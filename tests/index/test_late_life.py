@@ -96,7 +96,7 @@ def test_an_extended_index_covers_everything_with_the_centroids_that_there_are(s
 
 def test_an_extended_part_is_what_assigning_gives(story):
     """The oracle of the lists: each vector's centroid, one by one."""
-    index, left = story
+    index, _ = story
     late = extend_late(index._index, "tokens", least=1)
     index.refresh()
     book = late_life.codebook_in(late.file)
