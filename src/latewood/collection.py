@@ -26,6 +26,7 @@ from latewood.pages import PageFiles, draw
 from latewood.pipeline import FirstStage, Stage
 from latewood.protocols import Encoder, Snapshot
 from latewood.searching import DEFAULT_PIPELINE, Progress, Searching, differences, load_for, load_matching
+from latewood.stores import encodings
 from latewood.stores.conditions import Where
 from latewood.stores.embedded import EmbeddedStore
 from latewood.stores.encodings import current_names, folder_of, names
@@ -405,8 +406,8 @@ class Collection(Searching):
         return {"path": str(self.path), **self._store.stats()}
 
     def check(self) -> list[str]:
-        """Verify every block, row and file; one line per finding, none for a healthy collection."""
-        return self._store.check()
+        """Verify every block, row and file of all encodings; one line per finding, none for a healthy collection."""
+        return self._store.check() + ([] if self._any_encoding else encodings.findings(self.path, self._store.path))
 
     @property
     def beside(self) -> Beside | None:

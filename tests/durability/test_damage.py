@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from script_of_changes import SPEC, apply, states
 
+from latewood.collection import Collection
 from latewood.errors import CorruptionError, InputError, LatewoodError
 from latewood.stores.embedded import EmbeddedStore
+from latewood.stores.encodings import current_names, set_current
+from latewood.stores.filtered import filtered
 
-GENERATION = 9
+GENERATION = 14
 
 
 def answers(path):
@@ -21,10 +24,16 @@ def answers(path):
     try:
         snapshot = store.snapshot()
         rng = np.random.default_rng(7)
-        late = snapshot.late(rng.standard_normal((5, SPEC.dim), dtype=np.float32), 100)
+        query = rng.standard_normal((5, SPEC.dim), dtype=np.float32)
+        late = snapshot.late(query, 100)
+        # So few that the cascade chooses whom to score.
+        few = snapshot.late(query, 1, depths={"n_full_scores": 2, "n_refined": 5, "n_gathered": 7, "n_probe": 1})
         dense = snapshot.dense(rng.standard_normal(SPEC.dense_dim, dtype=np.float32), 100)
         bm25 = snapshot.bm25("copper harbour of winter", 100)
-        rankings = [(c.rows.tolist(), c.scores.tolist(), c.unscored, snapshot.ids(c.rows)) for c in (late, dense, bm25)]
+        rankings = [
+            (c.rows.tolist(), c.scores.tolist(), c.unscored, snapshot.ids(c.rows), c.exact)
+            for c in (late, few, dense, bm25)
+        ]
         known = sorted(states(GENERATION)[-1])
         rows = snapshot.rows(known)
         return (
@@ -32,6 +41,7 @@ def answers(path):
             rankings,
             rows.tolist(),
             snapshot.passages(rows),
+            filtered(snapshot, {"version": {"gte": 700}}).live_rows.tolist(),
             snapshot.source_ids(rows),
             snapshot.vectors(rows).tokens.tolist(),
             store.digests(known),
@@ -50,8 +60,11 @@ def healthy(tmp_path_factory):
     state = {}
     for n in range(1, GENERATION + 1):
         state = apply(store, n, state)
+        if n == GENERATION - 2:
+            store.build_late(target_overlap=0.5, centroids=16)
     store.close()
     expected = answers(path)
+    assert not expected[1][1][-1], "the cascade was not asked"
     assert EmbeddedStore.open(path).check() == []
     return path, expected
 
@@ -123,6 +136,23 @@ def test_five_hundred_damages(healthy, tmp_path):
     damage(healthy, tmp_path, 500, seed=4)
 
 
+def test_every_byte_of_the_late_index_counts(healthy, tmp_path):
+    source, expected = healthy
+    path = tmp_path / "kb.lw"
+    shutil.copytree(source, path)
+    for file in sorted((path / "derived" / "late").iterdir()):
+        content = file.read_bytes()
+        for position in range(0, len(content), 53):
+            changed = bytearray(content)
+            changed[position] ^= 0x04
+            file.write_bytes(changed)
+            assert_noticed_or_harmless(path, expected, f"{file.name}, byte {position}")
+            findings = []
+            error = error_of(lambda: findings.extend(findings_of(path)))  # noqa: B023 - called at once
+            assert any(file.name in line for line in [*findings, str(error)]), f"{file.name}, byte {position}"
+        file.write_bytes(content)
+
+
 def test_every_byte_of_a_segment_counts(healthy, tmp_path):
     source, _ = healthy
     path = tmp_path / "kb.lw"
@@ -183,3 +213,55 @@ def test_a_bit_flipped_in_any_file_of_bm25_is_noticed_and_mended(healthy, tmp_pa
         assert answers(path) == expected
         assert findings_of(path) == []
         shutil.rmtree(path)
+
+
+@pytest.fixture
+def with_two_encodings(healthy, tmp_path):
+    path = tmp_path / "kb.lw"
+    shutil.copytree(healthy[0], path)
+    shutil.copytree(healthy[0], path / "encodings" / "other")
+    set_current(path, "other")
+    assert checked(path) == []
+    return path
+
+
+def checked(path):
+    with Collection.open(path) as kb:
+        return kb.check()
+
+
+def test_check_reads_all_encodings(with_two_encodings):
+    path = with_two_encodings
+    for name in "segments", "encodings/other/segments", "derived/late", "encodings/other/derived/late":
+        file = sorted((path / name).glob("*.seg"))[-1]
+        content = file.read_bytes()
+        file.write_bytes(content[:-5] + bytes([content[-5] ^ 1]) + content[-4:])
+        found = []
+        error = error_of(lambda: found.extend(checked(path)))  # noqa: B023 - called at once
+        assert any(str(file) in line for line in [*found, str(error)]), name
+        file.write_bytes(content)
+    (path / "encodings" / "other" / "catalogue.sqlite").rename(path / "encodings" / "gone")
+    with Collection.open(path, encoding="first") as kb:
+        assert kb.check() == []  # asked for one alone
+    with pytest.raises(CorruptionError, match="current"):
+        Collection.open(path)
+
+
+def test_every_bit_of_what_says_which_encoding_is_in_use(with_two_encodings):
+    path = with_two_encodings
+    file = path / "encodings" / "current"
+    content = file.read_bytes()
+    for position in range(len(content)):
+        for changed in (content[:position], *(_flipped(content, position, bit) for bit in range(8))):
+            file.write_bytes(changed)
+            error = error_of(lambda: current_names(path))
+            if error is None:
+                assert current_names(path) == ("other", "first"), changed
+            else:
+                assert str(file) in str(error)
+    file.write_bytes(b"other\nfirst\n")  # as the first version wrote it
+    assert current_names(path) == ("other", "first")
+
+
+def _flipped(content, position, bit):
+    return content[:position] + bytes([content[position] ^ 1 << bit]) + content[position + 1 :]

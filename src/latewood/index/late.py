@@ -116,7 +116,7 @@ class Manifest:
             crc = content.pop("crc32")
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, AttributeError):
+        except (ValueError, KeyError, AttributeError, TypeError):
             raise CorruptionError(f"{path} is not what was written; build the index again: latewood build") from None
         if content.get("format") not in (1, FORMAT):
             raise InputError(
