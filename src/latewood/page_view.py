@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from types import TracebackType
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,15 +15,29 @@ import numpy.typing as npt
 from latewood import maxsim
 from latewood.errors import InputError
 from latewood.pages import PLACELESS, PageFiles, PageGrid, draw, drawn, grid_of, shrunk, smooth, stands_for_words
-from latewood.searching import Searching
+from latewood.protocols import Encoder, Snapshot
 from latewood.types import FloatArray, Page
 
-__all__ = ["DPI", "PageView"]
+__all__ = ["DPI", "PageView", "Viewed"]
 
 DPI = 110
 """Resolution of pictures to look at."""
 
 Picture = npt.NDArray[np.uint8]
+
+
+class Viewed(Protocol):
+    """What has pages: a collection, or what somebody may see of one."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """Its passages."""
+        ...
+
+    @property
+    def encoder(self) -> Encoder:
+        """What made their vectors."""
+        ...
 
 
 class PageView:
@@ -61,7 +76,7 @@ class PageView:
         return shrunk(self.picture(page, 50), longest)
 
     def heatmap(
-        self, kb: Searching, query: str, name: str, *, smoothed: bool = False, dpi: float = DPI
+        self, kb: Viewed, query: str, name: str, *, smoothed: bool = False, dpi: float = DPI
     ) -> tuple[Picture, FloatArray]:
         """A page with what of it matches a question.
 

@@ -234,6 +234,8 @@ def draw(files: PageFiles, page: Page, dpi: float = IMAGE_DPI) -> npt.NDArray[np
     Raises:
         InputError: the file isn't where it was, or the page can't be drawn.
     """
+    if page.metadata.get("uploaded"):  # its source is what a client called it, and no path
+        raise InputError(f"{page.id} was uploaded, and its file was not kept: there is nothing to draw it from")
     path = Path(page.source)
     if not path.is_file():
         raise InputError(

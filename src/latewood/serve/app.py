@@ -21,7 +21,7 @@ from starlette.staticfiles import StaticFiles
 
 from latewood import __version__
 from latewood.errors import LatewoodError
-from latewood.serve import ask, collections, embeddings, health, page, rerank, search
+from latewood.serve import ask, collections, embeddings, health, page, pictures, rerank, search
 from latewood.serve.guard import Guard
 from latewood.serve.problems import response_to
 from latewood.serve.service import Service
@@ -58,7 +58,7 @@ def create_app(service: Service) -> FastAPI:
     for kind in (LatewoodError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _handled)
     # A room of its own for each kind of client.
-    for room in (rerank, embeddings, search, ask, collections, health, page):
+    for room in (rerank, embeddings, search, ask, pictures, collections, health, page):
         app.include_router(room.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(Guard, service=service, sessions=sessions)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Form, Request
 from jinja2 import Environment, PackageLoader
@@ -22,7 +23,7 @@ from latewood.serve.sessions import COOKIE, SECONDS
 from latewood.serve.settings import matching_key
 from latewood.serve.shading import Shade, Word, query_words, shaded, unwrapped
 from latewood.serve.shelf import Shelf
-from latewood.types import Hit, Ranking
+from latewood.types import Hit, Page, Ranking
 
 __all__ = ["router"]
 
@@ -46,6 +47,7 @@ class _Shown:
     move: str
     sign: str
     moved: str
+    picture: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,13 +234,13 @@ def _columns(
     for side, ranking in zip("ab", rankings, strict=False):
         other = rankings[1 - len(columns)] if len(rankings) == 2 else None
         ranks = {hit.id: hit.rank for hit in other.hits} if other is not None else None
-        hits = [_shown(hit, ranks) for hit in ranking.hits]
+        hits = [_shown(hit, ranks, shelf.name, asked.query) for hit in ranking.hits]
         words = query_words(ranking.hits[0].matches) if ranking.hits and ranking.hits[0].matches else []
         columns.append(_Column(side, ranking, hits, words, sum(timing.ms for timing in ranking.timings)))
     return columns
 
 
-def _shown(hit: Hit, others: Mapping[str, int] | None) -> _Shown:
+def _shown(hit: Hit, others: Mapping[str, int] | None, collection: str, query: str) -> _Shown:
     passage = hit.passage
     assert passage is not None
     body = unwrapped(passage.text, len(passage.title))
@@ -246,7 +248,11 @@ def _shown(hit: Hit, others: Mapping[str, int] | None) -> _Shown:
     pieces = shaded(body, matches)
     whole = shaded(body, matches, None) if len(body) > sum(len(piece.text) for piece in pieces) else None
     move, sign, moved = _move(hit.rank, others.get(hit.id)) if others is not None else ("", "", "")
-    return _Shown(hit, passage.title, pieces, whole, move, sign, moved)
+    picture = ""
+    if isinstance(passage, Page) and not passage.metadata.get("uploaded"):
+        asked = f"?{urlencode({'query': query})}" if matches else ""
+        picture = f"/v1/collections/{quote(collection)}/pages/{quote(hit.id)}{asked}"
+    return _Shown(hit, passage.title, pieces, whole, move, sign, moved, picture)
 
 
 def _move(rank: int, other: int | None) -> tuple[str, str, str]:

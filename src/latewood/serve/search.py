@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from latewood.distinct import Distinct
+from latewood.pages import ranking_as_json
 from latewood.serve.problems import PROBLEMS, Refusal, answer
 from latewood.serve.rerank import check_tokens
 from latewood.serve.service import about, service_of, wheres_of
@@ -42,6 +43,27 @@ class MatchBody(BaseModel):
     similarity: float
 
 
+class RegionBody(BaseModel):
+    """A place on a page that some of the question matched best."""
+
+    box: list[float]
+    shown: list[float]
+    text: str
+    query_tokens: list[str]
+    similarity: float
+    modality: str
+
+
+class PlaceBody(BaseModel):
+    """Where a hit is that is a page: see docs/pages.md."""
+
+    file: str
+    number: int
+    size: list[float]
+    regions: list[RegionBody]
+    shares: dict[str, float]
+
+
 class HitBody(BaseModel):
     """One passage."""
 
@@ -54,6 +76,7 @@ class HitBody(BaseModel):
     metadata: dict[str, Any]
     matches: list[MatchBody] | None = None
     folded: list[str] | None = None
+    page: PlaceBody | None = None
 
 
 class TimingBody(BaseModel):
@@ -109,7 +132,7 @@ def ranking_json(ranking: Ranking, collection: str, generation: int) -> dict[str
     """A ranking as it is answered."""
     timings = [{"stage": t.stage, "ms": round(t.ms, 3), "candidates": t.candidates} for t in ranking.timings]
     return {
-        **ranking.to_json(),
+        **ranking_as_json(ranking),
         "collection": collection,
         "generation": generation,
         "cut": ranking.cut,

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 
 from latewood.endpoints import ChatModel
+from latewood.page_view import PageView
 from latewood.serve.live import LiveCertificate
 from latewood.serve.metrics import Metrics
 from latewood.serve.models import Models
@@ -77,6 +78,7 @@ class Service:
         for path in collections:
             self.shelves.open(path)
         self.shelves.open_root()
+        self.view = PageView()
         self._slow = threading.Lock()
 
     def close(self) -> None:
@@ -85,6 +87,7 @@ class Service:
         self.writing.close()
         self.models.close()
         self.live.close()
+        self.view.close()
         self.shelves.close()
 
     def note_slow(self, seconds: float, about: Mapping[str, Any]) -> None:

@@ -87,13 +87,17 @@ class Shelf:
         pipeline = parse(text)
         _check_depth(pipeline, depth)
         bound = self._reader.bind(pipeline, wheres, distinct)
-        encoder = LaneEncoder(self.lane, cancelled=cancelled)
+        encoder = self.encoder(cancelled)
         return replace(bound, encoder=lambda: encoder, scorer=self._scorer, memo=memo)
 
     def snapshot(self, wheres: Sequence[Where] = ()) -> EmbeddedSnapshot | FilteredSnapshot:
         """The newest generation, with what a caller may see."""
         self._look()
         return filtered(self._reader.snapshot, wheres)
+
+    def encoder(self, cancelled: threading.Event) -> LaneEncoder:
+        """What made its vectors, for one request."""
+        return LaneEncoder(self.lane, cancelled=cancelled)
 
     def stats(self) -> Mapping[str, Any]:
         """As `latewood stats --json`, with the name in place of the path."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from latewood.errors import InputError, LatewoodError
-from latewood.ingest import Chunker, Found, chunked, count_jsonl, passages_of, read_jsonl
+from latewood.ingest import Chunker, Found, PageReader, Reading, chunked, count_jsonl, passages_of, read_jsonl
 from latewood.ingest.files import KINDS
 from latewood.serve.lanes import LaneEncoder
 from latewood.serve.problems import Refusal
@@ -50,12 +50,24 @@ class Upload:
                 document = replace(document, source=self.name)
                 yield from chunked(document, chunker) if chunk else [document]
             return
+        if self.kind == "pdf":
+            yield from self._pages()
+            return
         try:
             found, _ = passages_of(Found(self.path, self.name, self.kind), self.path.read_bytes(), chunker)
         except LatewoodError as error:
             raise InputError(f"{self.name}: {self._said(error)}") from None
         for passage in found:
             yield replace(passage, source=self.name)
+
+    def _pages(self) -> Iterator[Passage]:
+        """Its pages that have text. The file isn't kept, so they can't be drawn."""
+        try:
+            with PageReader(Reading(ocr="off")) as reader:
+                for page in reader.pages(Found(self.path, self.name, "pdf")):
+                    yield replace(page, source=self.name, metadata={**page.metadata, "uploaded": True})
+        except LatewoodError as error:
+            raise InputError(f"{self.name}: {self._said(error)}") from None
 
     def _count(self) -> int:
         try:
