@@ -33,7 +33,7 @@ from latewood.stores.encodings import current_names, folder_of, names
 from latewood.stores.filtered import filtered
 from latewood.stores.reuse import KnownVectors, encode_unknown
 from latewood.stores.snapshot import EmbeddedSnapshot
-from latewood.types import EncodedPassages, EncoderSpec, Passage
+from latewood.types import EncodedPassages, EncoderSpec, FloatArray, Passage
 
 __all__ = ["BATCH", "DEFAULT_PIPELINE", "AddReport", "Collection", "Progress", "batches_of", "differences", "load_for"]
 
@@ -433,6 +433,11 @@ class Collection(Searching):
     def spec(self) -> EncoderSpec:
         """The encoder that made the stored vectors."""
         return self._store.spec
+
+    @property
+    def golden(self) -> FloatArray:
+        """The vectors of sixteen known texts, by which its encoder is recognised."""
+        return self._store.golden
 
     @property
     def encoder(self) -> Encoder:

@@ -16,20 +16,20 @@ from pathlib import Path
 import numpy as np
 
 from latewood import encode
-from latewood.collection import Progress
+from latewood.collection import Collection, Progress
 from latewood.encode import Placement
 from latewood.errors import CountMismatch, InputError, UsageError
 from latewood.protocols import Encoder
 from latewood.searching import differences
 from latewood.stores.homes import QdrantAddress, parse_home
-from latewood.stores.qdrant import QdrantStore, as_float, notes_of
+from latewood.stores.qdrant import QdrantStore, as_float, notes_of, points_at
 from latewood.stores.qdrant_client_door import ClientPoints, clients_of
 from latewood.stores.qdrant_filters import HasVector
 from latewood.stores.qdrant_layout import LATE, NOTES, Layout, foreign
 from latewood.stores.qdrant_points import Found, Plan, Point, PointId, Storage, VectorShape, batches
-from latewood.types import EncoderSpec
+from latewood.types import EncodedPassages, EncoderSpec
 
-__all__ = ["Migrated", "migrate", "switch"]
+__all__ = ["Migrated", "migrate", "publish", "switch"]
 
 _AT_ONCE = 128
 _SAME = 1e-5
@@ -133,6 +133,81 @@ def migrate(
         return _Copy(old, new, found, layout, encoder).run(progress)
     finally:
         old.close()
+
+
+def publish(
+    path: str | Path, home: str, *, storage: Storage | None = None, progress: Progress | None = None
+) -> Migrated:
+    """Copy a collection in a folder to a Qdrant, with the vectors that it has: nothing is encoded again.
+
+    Interrupted, or after changes, the same call writes what differs, removes what is gone, and compares counts.
+
+    Args:
+        path: the folder.
+        home: the address of the new collection, or of one that this made before.
+        storage: how token vectors are kept.
+        progress: called with the number of passages done since the last call.
+
+    Raises:
+        UsageError: pages, which have no place in a point yet; or a collection that somebody else made.
+        InputError: the collection there is of another encoder.
+        EndpointError: the server can't be reached, refuses, or is too old.
+        CountMismatch: afterwards both don't hold the same.
+    """
+    address = parse_home(home)
+    if isinstance(address, Path):
+        raise UsageError(f"{home}: expected the address of a collection in a Qdrant")
+    with Collection.open(path) as kb:
+        store = _published(address, kb, storage)
+        try:
+            return _publish(kb, store, progress)
+        finally:
+            store.close()
+
+
+def _published(address: QdrantAddress, kb: Collection, storage: Storage | None) -> QdrantStore:
+    points = points_at(address, make=True)
+    try:
+        there = points.exists()
+    finally:
+        points.close()
+    if not there:
+        return QdrantStore.create(address, kb.spec, golden=kb.golden, storage=storage)
+    store = QdrantStore.open(address)
+    try:
+        store.start_writing()
+        differing = differences(store.spec, kb.spec)
+        if differing:
+            raise InputError(f"{address} was made by another encoder, which differs in {', '.join(differing)}")
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _publish(kb: Collection, store: QdrantStore, progress: Progress | None) -> Migrated:
+    done, rows, snapshot = Migrated(), kb.snapshot.live_rows, kb.snapshot
+    for start in range(0, len(rows), _AT_ONCE):
+        some = rows[start : start + _AT_ONCE]
+        passages = snapshot.passages(some)
+        known = store.digests([passage.id for passage in passages])
+        new = [i for i, passage in enumerate(passages) if known.get(passage.id) != store.digest(passage)]
+        if new:
+            tokens, dense = snapshot.stored(some[new])
+            store.add([passages[i] for i in new], EncodedPassages(tokens, dense))
+        done.written += len(new)
+        done.unchanged += len(passages) - len(new)
+        if progress is not None:
+            progress(len(passages))
+    wanted, there = set(snapshot.ids(rows)), store.snapshot()
+    done.removed = store.delete([name for name in there.ids(there.live_rows) if name not in wanted])
+    done.points = store.points.count()
+    if done.points != len(rows):
+        raise CountMismatch(
+            f"{kb.home} has {len(rows):,} passages, the collection in Qdrant {done.points:,} points: was it written "
+            f"meanwhile? Run latewood migrate again"
+        )
+    return done
 
 
 def _check_same(found: Found, settings: Mapping[str, object], spec: EncoderSpec, to: str) -> None:

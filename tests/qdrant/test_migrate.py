@@ -12,11 +12,13 @@ import theirs
 
 pytest.importorskip("qdrant_client")
 
+from latewood.collection import Collection
 from latewood.errors import CountMismatch, InputError, UsageError
-from latewood.migrate import migrate, switch
+from latewood.migrate import migrate, publish, switch
 from latewood.qdrant import QdrantCollection
 from latewood.stores.qdrant_client_door import ClientPoints
 from latewood.stores.qdrant_points import Storage
+from latewood.types import Passage
 
 READ = {"text": ["body"], "source": "doc"}
 QUERY = "which part of a ring is dense?"
@@ -167,3 +169,57 @@ def test_the_command(tmp_path, docs):
     )
     assert done.returncode == 0, done.stderr
     assert [hit["rank"] for hit in json.loads(done.stdout)["hits"]] == [1, 2]
+    (tmp_path / "queries.jsonl").write_text(json.dumps({"_id": "q1", "text": QUERY}))
+    (tmp_path / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq1\t0\t1\n")
+    asked = ["-q", tmp_path / "queries.jsonl", "-r", tmp_path / "qrels.tsv"]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "latewood",
+            "compare",
+            late,
+            *asked,
+            "-p",
+            "dense:4",
+            "-p",
+            "dense:4 >> late:2",
+            "--json",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "stage by stage" in done.stderr
+    assert len(json.loads(done.stdout)["pipelines"]) == 2
+
+
+def test_a_folder_is_published_with_the_vectors_that_it_has(tmp_path, minilm, monkeypatch):
+    (tmp_path / "q").mkdir()
+    address = f"qdrant+local:{tmp_path / 'q'}#kb"
+    with Collection.create(tmp_path / "kb.lw", minilm) as kb:
+        kb.add([Passage(f"a/{i}.md#1", text, metadata={"n": i}) for i, text in enumerate(theirs.TEXTS)])
+        before = kb.search(QUERY, pipeline="dense:5 >> late:3")
+        real = ClientPoints.upsert
+
+        def failing(self, points):
+            raise Interrupted
+
+        monkeypatch.setattr(ClientPoints, "upsert", failing)
+        with pytest.raises(Interrupted):
+            publish(tmp_path / "kb.lw", address)
+        monkeypatch.setattr(ClientPoints, "upsert", real)
+        assert publish(tmp_path / "kb.lw", address).written == 10
+        with QdrantCollection.open(address, minilm) as there:
+            assert there.check() == []
+            again = there.search(QUERY, pipeline="dense:5 >> late:3")
+        assert [hit.id for hit in again.hits] == [hit.id for hit in before.hits]
+        assert [hit.passage for hit in again.hits] == [hit.passage for hit in before.hits]
+        np.testing.assert_allclose([hit.score for hit in again.hits], [hit.score for hit in before.hits], atol=1e-4)
+        kb.delete(["a/9.md#1"])
+        kb.add([Passage("a/0.md#1", "Another text.")])
+    done = publish(tmp_path / "kb.lw", address)
+    assert (done.points, done.written, done.unchanged, done.removed) == (9, 1, 8, 1)
+    with pytest.raises(UsageError, match="address"):
+        publish(tmp_path / "kb.lw", "elsewhere.lw")

@@ -50,7 +50,6 @@ from latewood.cli.spending import (
     rerank_estimate,
     spending,
 )
-from latewood.collection import Collection
 from latewood.endpoints import Account
 from latewood.errors import InputError, StorageError, UsageError
 from latewood.evaluate import (
@@ -68,7 +67,10 @@ from latewood.evaluate import (
 )
 from latewood.evaluate.report import Texts, load_jinja
 from latewood.ingest.jsonl import read_jsonl
+from latewood.qdrant import QdrantCollection, open_home
+from latewood.searching import Searching
 from latewood.stores.conditions import Where, read_where
+from latewood.stores.homes import is_qdrant
 from latewood.types import Passage
 
 __all__ = ["command", "print_comparison"]
@@ -112,7 +114,7 @@ def command(
     plan = plan_of(*models, k=answer_k, sample=answer_sample, references=references) if faithfulness else None
     terms = Terms(yes, max_tokens, price)
     with remarks_from_warnings(), ExitStack() as stack:
-        opened = [stack.enter_context(Collection.open(folder, model)) for folder in folders]
+        opened = [_open(folder, model, stack) for folder in folders]
         systems = _baseline_first(
             [*_pipelines(opened, pipeline or [], conditions), *_runs(run or [], documents)], baseline
         )
@@ -138,7 +140,7 @@ def command(
 
 @contextmanager
 def _reranking(
-    opened: Sequence[Collection],
+    opened: Sequence[Searching],
     pipelines: Sequence[str],
     questions: Sequence[str],
     terms: Terms,
@@ -187,7 +189,18 @@ def print_comparison(comparison: Comparison, metrics: tuple[str, ...] | None = N
         console.print(comparison.verdict.text, markup=False)
 
 
-def _check(folders: Sequence[Path], pipelines: Sequence[str], runs: Sequence[str], html: Path | None) -> None:
+def _open(home: str, model: str | None, stack: ExitStack) -> Searching:
+    kb = open_home(home, model)
+    stack.callback(kb.close)
+    if isinstance(kb, QdrantCollection):
+        remark(
+            f"note: {home} is asked stage by stage, to see each pool; search has Qdrant run what it can as "
+            f"one query, so the latency shown is an upper one"
+        )
+    return kb
+
+
+def _check(folders: Sequence[str], pipelines: Sequence[str], runs: Sequence[str], html: Path | None) -> None:
     """Find out what can't be done before anything is asked."""
     if pipelines and not folders:
         raise UsageError(f"--pipeline '{pipelines[0]}' has nothing to run on: give a COLLECTION")
@@ -210,13 +223,17 @@ def _documents(path: Path) -> dict[str, Passage]:
     return documents
 
 
-def _pipelines(opened: Sequence[Collection], pipelines: Sequence[str], where: Where | None) -> list[System]:
+def _pipelines(opened: Sequence[Searching], pipelines: Sequence[str], where: Where | None) -> list[System]:
     """Every pipeline on every collection; collections are told apart by name where there are several."""
     if len(opened) == 1:
         return opened[0].systems(pipelines, where=where)
-    stems = [kb.path.resolve().stem for kb in opened]
-    names = stems if len(set(stems)) == len(stems) else [str(kb.path) for kb in opened]
+    stems = [_name(kb.home) for kb in opened]
+    names = stems if len(set(stems)) == len(stems) else [kb.home for kb in opened]
     return [system for kb, name in zip(opened, names, strict=True) for system in kb.systems(pipelines, name, where)]
+
+
+def _name(home: str) -> str:
+    return home if is_qdrant(home) else Path(home).resolve().stem
 
 
 def _runs(given: Sequence[str], documents: Mapping[str, Passage] | None) -> list[System]:
@@ -252,7 +269,7 @@ def _save_runs(comparison: Comparison, folder: Path) -> None:
         remark(f"run: {path}")
 
 
-def _texts(opened: Sequence[Collection], documents: Mapping[str, Passage] | None) -> Texts:
+def _texts(opened: Sequence[Searching], documents: Mapping[str, Passage] | None) -> Texts:
     """Texts of judged ids: from the corpus that was given, else from the first collection that has them."""
     lookups = [_lookup(kb) for kb in opened]
     given = documents or {}
@@ -266,7 +283,7 @@ def _texts(opened: Sequence[Collection], documents: Mapping[str, Passage] | None
     return texts
 
 
-def _lookup(kb: Collection) -> Callable[[Sequence[str]], dict[str, str]]:
+def _lookup(kb: Searching) -> Callable[[Sequence[str]], dict[str, str]]:
     """Texts of passages by id, and of sources by their first passage."""
     sources = kb.sources()
     passage_of: dict[str, str] = {}
@@ -282,10 +299,12 @@ def _lookup(kb: Collection) -> Callable[[Sequence[str]], dict[str, str]]:
     return lookup
 
 
-def _about(folders: Sequence[Path], runs: Sequence[str], queries: Path, qrels: Path) -> list[tuple[str, str]]:
+def _about(folders: Sequence[str], runs: Sequence[str], queries: Path, qrels: Path) -> list[tuple[str, str]]:
     about = [("Date", datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"))]
     if folders:
-        about.append(("Collections", ", ".join(folder.name for folder in folders)))
+        about.append(
+            ("Collections", ", ".join(folder if is_qdrant(folder) else Path(folder).name for folder in folders))
+        )
     if runs:
         about.append(("Runs", ", ".join(runs)))
     return [

@@ -28,10 +28,11 @@ Group = Literal["auto", "passage", "source"]
 QueriesOption = Annotated[Path, typer.Option("-q", "--queries", metavar="FILE", help="JSONL with _id and text.")]
 QrelsOption = Annotated[Path, typer.Option("-r", "--qrels", metavar="FILE", help="Judgements, BEIR's TSV or TREC's.")]
 FirstCollection = Annotated[
-    Path | None, typer.Argument(metavar="COLLECTION", help="The collection's folder; not needed with --run.")
+    str | None,
+    typer.Argument(metavar="COLLECTION", help="Its folder, or its address in a Qdrant; not needed with --run."),
 ]
 OthersOption = Annotated[
-    list[Path] | None,
+    list[str] | None,
     typer.Option("-c", "--collection", metavar="FOLDER", help="Another one; every pipeline runs on each."),
 ]
 PipelinesOption = Annotated[

@@ -20,9 +20,10 @@ from latewood.cli.qdrant_options import (
     VectorOption,
 )
 from latewood.cli.sidecar import say_agreement
+from latewood.collection import Collection
 from latewood.encode import Placement
 from latewood.qdrant import QdrantCollection
-from latewood.stores.homes import QdrantAddress, parse_home
+from latewood.stores.homes import QdrantAddress, is_qdrant, parse_home
 from latewood.stores.qdrant_points import Storage
 
 __all__ = ["command"]
@@ -32,7 +33,9 @@ Quantization = Literal["none", "scalar", "binary", "turbo4", "turbo2", "turbo1"]
 
 def command(
     home: HomeArgument,
-    to: Annotated[str, typer.Option("--to", metavar="NAME", help="The new collection's name.")],
+    to: Annotated[
+        str, typer.Option("--to", metavar="NAME", help="The new collection's name; of a folder, its address.")
+    ],
     text_field: TextFieldOption = None,
     source_field: SourceFieldOption = None,
     vector: VectorOption = None,
@@ -54,8 +57,10 @@ def command(
     download: DownloadOption = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Copy a Qdrant collection into a new one with token vectors added; again, it goes on, or brings it up to date."""
+    """Copy a Qdrant collection into one with token vectors, or a folder to a Qdrant; again, it goes on, or updates."""
     placement = Placement(device, "float32", batch_size)
+    if not is_qdrant(home):
+        return _publish(home, to, Storage(datatype, quantize, not in_memory), as_json)
     text = tuple(text_field or ())
     with remarks_from_warnings():
         with QdrantCollection.open(
@@ -87,6 +92,20 @@ def command(
         return 0
     _print(done, new, switch, before)
     console.print(f'latewood search {shlex.quote(new)} "your question" --pipeline "dense:50 >> late:5"')
+    return 0
+
+
+def _publish(folder: str, to: str, storage: Storage, as_json: bool) -> int:
+    """A collection in a folder, with the vectors that it has."""
+    with Collection.open(folder) as kb:
+        total = len(kb.snapshot)
+    with progress_bar(f"copying to {to}", total, quiet=as_json) as advance:
+        done = moving.publish(folder, to, storage=storage, progress=advance)
+    if as_json:
+        emit_json({"collection": to, **asdict(done), "alias": None, "alias_before": None})
+        return 0
+    _print(done, to, None, None)
+    console.print(f'latewood search {shlex.quote(to)} "your question"')
     return 0
 
 

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from latewood.cli.output import remark
-from latewood.collection import Collection
 from latewood.endpoints import ASK_FIRST, Account, Estimate, accounting, tokens_in
 from latewood.errors import BudgetError, UsageError
 from latewood.pipeline import parse
+from latewood.searching import Searching
 
 __all__ = ["MaxTokensOption", "PriceOption", "Terms", "YesOption", "account_as_json", "rerank_estimate", "spending"]
 
@@ -95,7 +95,7 @@ def account_as_json(account: Account) -> Mapping[str, Any]:
     return {"endpoint": {**counts, "retries": account.retries}}
 
 
-def rerank_estimate(kb: Collection, pipelines: Sequence[str], questions: Sequence[str]) -> list[Estimate]:
+def rerank_estimate(kb: Searching, pipelines: Sequence[str], questions: Sequence[str]) -> list[Estimate]:
     """What rerank endpoints in these pipelines would be sent, at most: every candidate of every question.
 
     Args:
@@ -116,7 +116,7 @@ def rerank_estimate(kb: Collection, pipelines: Sequence[str], questions: Sequenc
         return []
     ids = list(kb.sources())
     if not ids:
-        raise UsageError(f"{kb.path} is empty: index something first")
+        raise UsageError(f"{kb.home} is empty: index something first")
     sample = kb.get(ids[:: -(-len(ids) // _SAMPLED)])
     per_passage = sum(tokens_in(passage.text) for passage in sample) / len(sample)
     tokens = sum(candidates * (per_passage + tokens_in(question)) for question in questions)

@@ -21,7 +21,7 @@ from latewood.stores.qdrant_layout import DENSE, LATE, NOTES, Layout, foreign
 from latewood.stores.qdrant_points import Found, Plan, Point, Points, Storage, VectorShape, batches
 from latewood.stores.qdrant_snapshot import QdrantSnapshot, Rows
 from latewood.stores.texts import content_digest, record_of
-from latewood.types import EncodedPassages, EncoderSpec, FloatArray, MultiVectors, Passage
+from latewood.types import EncodedPassages, EncoderSpec, FloatArray, MultiVectors, Page, Passage
 
 __all__ = ["QdrantStore", "points_at"]
 
@@ -249,6 +249,12 @@ class QdrantStore:
                 raise ShapeError(
                     f"{name} vectors: got {len(many)} of D {many.dim} for {len(passages)} passages, expected D {dim}"
                 )
+        pages = [passage.id for passage in passages if isinstance(passage, Page)]
+        if pages:
+            raise UsageError(
+                f"{pages[0]} is a page: boxes of words and the layout of vectors have no place in a point yet; "
+                f"keep pages in a folder, and put it beside a first stage (lw.wrap)"
+            )
         last = {record_of(passage)[0]: i for i, passage in enumerate(passages)}
         made = (
             Point(
