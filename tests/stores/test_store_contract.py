@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from store_homes import HOMES, SPEC, Home, some_passages, store_at, unit
+from store_homes import HOMES, SPEC, Home, parse_home, some_passages, store_at, unit
 
 from latewood import _reference
 from latewood.binding import BoundPipeline
@@ -14,8 +14,9 @@ from latewood.errors import InputError, PipelineError, ShapeError, UsageError
 from latewood.pipeline import parse
 from latewood.stores.conditions import check_where, meets
 from latewood.stores.filtered import filtered
+from latewood.stores.qdrant import QdrantStore
 from latewood.stores.qdrant_filters import clauses_of
-from latewood.stores.qdrant_points import batches
+from latewood.stores.qdrant_points import QUANTIZATIONS, Storage, batches
 from latewood.types import EncodedQuery, MultiVectors, Passage
 
 
@@ -233,3 +234,21 @@ def test_conditions_on_metadata_are_met_in_every_store(home, where):
 def test_conditions_that_qdrant_can_t_check_are_refused():
     with pytest.raises(UsageError, match="orders numbers only"):
         clauses_of({"day": {"gte": "2024-01-01"}})
+
+
+@pytest.mark.parametrize("datatype", ["float32", "float16"])
+@pytest.mark.parametrize("quantization", QUANTIZATIONS)
+def test_every_way_of_keeping_token_vectors_finds_a_passage_by_its_own(tmp_path, quantization, datatype):
+    """Qdrant's own engine, in process; its optimiser makes the quantised copy."""
+    pytest.importorskip("qdrant_edge")
+    spec = replace(SPEC, dim=128)
+    passages, encoded = some_passages(np.random.default_rng(24), 60, spec)
+    address = parse_home(f"qdrant+edge:{tmp_path / 'edge'}")
+    store = QdrantStore.create(address, spec, storage=Storage(datatype, quantization))
+    store.add(passages, encoded)
+    store.points.shard.optimize()
+    snapshot = store.snapshot()
+    for i in (0, 17, 42):
+        found = snapshot.late(encoded.tokens[i], 3)
+        assert snapshot.ids(found.rows)[0] == passages[i].id
+    store.close()

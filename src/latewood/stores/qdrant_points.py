@@ -11,9 +11,11 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from latewood.errors import UsageError
 from latewood.types import FloatArray
 
 __all__ = [
+    "QUANTIZATIONS",
     "Distance",
     "Found",
     "Plan",
@@ -32,6 +34,7 @@ PointId = int | str
 
 Distance = Literal["dot", "cosine", "euclid", "manhattan"]
 QUANTIZATIONS = ("none", "scalar", "binary", "turbo4", "turbo2", "turbo1")
+"""Of the copy that is searched: none, int8, one bit, or TurboQuant of 4, 2 or 1 bit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,20 @@ class Storage:
         quantization: of the copy that is searched: "none", "scalar" (int8), "binary", or "turbo4", "turbo2", "turbo1"
             (4, 2 or 1 bit).
         on_disk: the originals are read from disk when they are wanted, and don't stay in memory.
+
+    Raises:
+        UsageError: another datatype or quantisation.
     """
 
     datatype: str = "float32"
     quantization: str = "none"
     on_disk: bool = True
+
+    def __post_init__(self) -> None:
+        if self.datatype not in ("float32", "float16"):
+            raise UsageError(f"datatype: got {self.datatype!r}, expected float32 or float16")
+        if self.quantization not in QUANTIZATIONS:
+            raise UsageError(f"quantization: got {self.quantization!r}, expected one of {', '.join(QUANTIZATIONS)}")
 
 
 @dataclass(frozen=True, slots=True)
