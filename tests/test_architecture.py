@@ -38,6 +38,7 @@ LEVELS = {
     "collection": 9,
     "__init__": 11,
     "answers": 11,
+    "following": 11,
     "folders": 11,
     "exchange": 11,
     "late_index": 11,

@@ -369,6 +369,15 @@ class Collection(Searching):
         """Whether the late-interaction index should be built again: most vectors are new, or unlike the others."""
         return self._store.is_outgrown()
 
+    def keep_late_index(self, worthwhile: int = 0) -> None:
+        """Let this writer's upkeep train the late-interaction index again when it is outgrown, for a writer that stays.
+
+        Args:
+            worthwhile: token vectors from which on a first one is trained; 0 for never.
+        """
+        self._store.late_upkeep.trains = True
+        self._store.late_upkeep.first = worthwhile
+
     def wait_for_upkeep(self) -> None:
         """Wait until this writer's upkeep has nothing left to do: files merged, the index extended.
 

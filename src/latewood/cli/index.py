@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from latewood.cli.follow import follow as follow_stream
 from latewood.cli.options import BatchSizeOption, DeviceOption, DownloadOption, DtypeOption, JsonOption
 from latewood.cli.output import Bar, console, emit_json, progress_bar, remark, remarks_from_warnings, steps_bar
 from latewood.cli.page_options import (
@@ -103,6 +104,13 @@ VectorsFromOption = Annotated[
         "--vectors-from", metavar="FOLDER", help="A collection of the same model: its texts aren't encoded again."
     ),
 ]
+FollowOption = Annotated[
+    bool, typer.Option("--follow", help="Read JSONL from standard input, and commit what comes until it ends.")
+]
+EveryOption = Annotated[int, typer.Option("--commit-every", min=1, metavar="N", help="With --follow: lines at most.")]
+WithinOption = Annotated[
+    float, typer.Option("--commit-within", min=0, metavar="SECONDS", help="With --follow: how long a line waits.")
+]
 
 
 def command(
@@ -118,6 +126,9 @@ def command(
     ocr_language: LanguageOfTextOption = "eng",
     images: ImagesOption = False,
     chunk: ChunkOption = False,
+    follow: FollowOption = False,
+    commit_every: EveryOption = 256,
+    commit_within: WithinOption = 1.0,
     language: LanguageOption = None,
     model: ModelOption = None,
     truncate: TruncateOption = False,
@@ -135,14 +146,16 @@ def command(
 ) -> int:
     """Encode documents and add them; what is there already and unchanged costs nothing."""
     paths, jsonl = paths or [], jsonl or []
+    chosen = _Chosen(model, truncate, language, bits, device, dtype, batch_size, download)
+    if follow:
+        _only_a_stream(paths, jsonl, chunk, _model_name(collection, model))
+        return _follow(collection, chosen, commit_every, commit_within, as_json=as_json)
     if not paths and not jsonl:
-        raise UsageError("nothing to index: give folders or files, or --jsonl FILE")
+        raise UsageError("nothing to index: give folders or files, --jsonl FILE, or --follow")
     rules, reading = _rules(include, exclude, max_bytes), Reading(PageRanges(pages), ocr, ocr_language, images)
     # What is wrong with the input is found before anything is changed.
     sent = _estimates(_model_name(collection, model), find_files(paths, rules, collection), jsonl)
-    total = sum(count_jsonl(path) for path in jsonl)
-    started, files = time.perf_counter(), FolderReport()
-    chosen = _Chosen(model, truncate, language, bits, device, dtype, batch_size, download)
+    total, started, files = sum(map(count_jsonl, jsonl)), time.perf_counter(), FolderReport()
     with (
         remarks_from_warnings(),
         spending(sent, Terms(yes, max_tokens, price)) as account,
@@ -159,13 +172,36 @@ def command(
         if built:
             with steps_bar("building the late-interaction index", quiet=as_json) as step:
                 build_index(kb, threads=os.cpu_count() or 1, progress=step)
-    seconds = time.perf_counter() - started
+    ended = {**account_as_json(account), "generation": generation, "seconds": time.perf_counter() - started}
+    return _tell(collection, report, files if paths else None, {**ended, "built": built}, as_json=as_json)
+
+
+def _tell(
+    collection: Path, report: AddReport, files: FolderReport | None, ended: dict[str, Any], *, as_json: bool
+) -> int:
     if as_json:
-        shown = {**(_files_as_json(files) if paths else {}), **account_as_json(account), "generation": generation}
-        emit_json({"collection": str(collection), **asdict(report), **shown, "seconds": seconds, "built": built})
-        return 0
-    _print(report, seconds, files if paths else None)
+        shown = {} if files is None else _files_as_json(files)
+        emit_json({"collection": str(collection), **asdict(report), **shown, **ended})
+    else:
+        _print(report, ended["seconds"], files)
     return 0
+
+
+def _follow(collection: Path, chosen: _Chosen, most: int, within: float, *, as_json: bool) -> int:
+    with remarks_from_warnings(), _open_or_create(collection, chosen) as kb:
+        return follow_stream(kb, collection, most, within, as_json=as_json)
+
+
+def _only_a_stream(paths: Sequence[Path], jsonl: Sequence[Path], chunk: bool, model: str) -> None:
+    if paths or jsonl or chunk:
+        raise UsageError(
+            "--follow reads standard input alone, one passage a line: leave out files, --jsonl and --chunk"
+        )
+    if is_endpoint_model(model):
+        raise UsageError(
+            "--follow takes no model behind an endpoint: what a stream will cost can't be told beforehand; "
+            "save it to a file, and use --jsonl"
+        )
 
 
 def _add_records(

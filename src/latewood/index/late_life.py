@@ -39,6 +39,7 @@ __all__ = ["LATE_FOLDER", "LateUpkeep", "build_late", "extend_late", "is_outgrow
 
 LATE_FOLDER = "derived/late"
 
+_TARGET = 0.99
 _SAMPLES = 200
 _EXHAUSTIVE = 4 * 10**9  # token vectors that tuning scores exhaustively: about a minute of one core
 
@@ -56,7 +57,7 @@ def build_late(
     index: Index,
     column: str,
     *,
-    target_overlap: float = 0.99,
+    target_overlap: float = _TARGET,
     queries: Sequence[FloatArray] | None = None,
     kind: str = "given",
     centroids: int | None = None,
@@ -248,47 +249,53 @@ class LateUpkeep:
         index: that is being written.
         column: of token vectors.
         trains: train again when the index is outgrown; else that is left to `latewood build`.
+        first: with `trains`, token vectors from which on a first index is trained, for runs of them; 0 for never.
     """
 
-    def __init__(self, index: Index, column: str, *, trains: bool = False) -> None:
+    def __init__(self, index: Index, column: str, *, trains: bool = False, first: int = 0) -> None:
         """Nothing is looked at yet."""
         self.trains = trains
+        self.first = first
         self._index = index
         self._column = column
 
     def is_due(self) -> bool:
         """Whether there is something to do."""
+        if not self._is_indexed():
+            return False
         manifest = self._manifest()
         if manifest is None:
-            return False
+            snapshot = self._index.snapshot()
+            return self.trains and 0 < self.first <= uncovered(0, snapshot, self._column)
         return self._is_outgrown(manifest) or _is_due(manifest, self._index.snapshot(), self._column)
 
     def do(self, check: Callable[[], None]) -> bool:
         """Extend, or train. A training that is told to end keeps what it has finished for the next one."""
         manifest = self._manifest()
-        if manifest is None or not self._is_outgrown(manifest):
+        if manifest is not None and not self._is_outgrown(manifest):
             return extend_late(self._index, self._column) is not None
         check()
         late = LateIndex.of(self._index.folder / LATE_FOLDER, self._index.catalogue)
-        assert late is not None
-        questions = questions_in(late.file) or None
         build_late(
             self._index,
             self._column,
-            target_overlap=manifest.target,
-            queries=questions,
-            kind=manifest.queries,
+            target_overlap=manifest.target if manifest else _TARGET,
+            queries=questions_in(late.file) if late else None,
+            kind=manifest.queries if manifest else "pseudo",
             progress=lambda step, done, total: check(),
         )
         return True
+
+    def _is_indexed(self) -> bool:
+        space = self._index.snapshot().spaces.get(self._column)
+        return (
+            space is not None and space.signs is None and f"{self._column}.signs" not in self._index.snapshot().spaces
+        )
 
     def _is_outgrown(self, manifest: Manifest) -> bool:
         return self.trains and is_outgrown(manifest)
 
     def _manifest(self) -> Manifest | None:
-        space = self._index.snapshot().spaces.get(self._column)
-        if space is None or space.signs is not None:
-            return None
         manifest = Manifest.read(self._index.folder / LATE_FOLDER)
         ours = manifest is not None and self._index.catalogue.crc_at(manifest.generation) == manifest.crc
         return manifest if ours else None

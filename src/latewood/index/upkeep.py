@@ -104,7 +104,6 @@ class Upkeep:
             while True:
                 while self._step():
                     self.error = None
-                    self._check()
                 with self._mutex:
                     if not self._again or self._stopping:
                         self._thread = None
@@ -118,7 +117,7 @@ class Upkeep:
                 self.error = error
 
     def _step(self) -> bool:
-        # Not to be interrupted: a writer that opens, adds one passage and closes must get on with it, too.
+        # Ended in its middle by a training alone: a writer that opens, adds one passage and closes must get on, too.
         if self._index.compact_once():
             return True
         self._index.purge()
@@ -129,7 +128,7 @@ class Upkeep:
             raise Stopped
 
     def stop(self) -> None:
-        """End it behind the piece that it is at; a long one ends in its middle."""
+        """End it when nothing is left to do but training, which ends in its middle, and is gone on with another time."""
         self._stopping = True
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():

@@ -15,7 +15,7 @@ from latewood.ingest.files import (
     find_files,
     passages_of,
 )
-from latewood.ingest.jsonl import count_jsonl, read_jsonl
+from latewood.ingest.jsonl import count_jsonl, passage_of, read_jsonl
 from latewood.ingest.page_files import OCR_MODES, PageRanges, PageReader, PageReport, Reading
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "count_jsonl",
     "digest",
     "find_files",
+    "passage_of",
     "passages_of",
     "read_jsonl",
 ]

@@ -27,7 +27,7 @@ from typing import Any, BinaryIO, NoReturn, cast
 from latewood.errors import InputError, StorageError
 from latewood.types import Passage
 
-__all__ = ["count_jsonl", "read_jsonl"]
+__all__ = ["count_jsonl", "passage_of", "read_jsonl"]
 
 _BOM = b"\xef\xbb\xbf"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")  # would break the lines of qrels and run files
@@ -83,6 +83,25 @@ def count_jsonl(path: str | os.PathLike[str]) -> int:
             f"{name}: not a regular file, and it is read twice (validated, then indexed): save it to a file"
         )
     return sum(1 for _ in read_jsonl(name))
+
+
+def passage_of(line: bytes, where: str, source: str) -> Passage | str:
+    """The passage of one line of a stream, or the id that it says is to be deleted.
+
+    Args:
+        line: one JSON object as `read_jsonl` takes it, or `{"_id": "…", "_delete": true}`.
+        where: names the line in errors.
+        source: of the passage.
+
+    Raises:
+        InputError: it is no such record.
+    """
+    record = _record(_decode(line.rstrip(b"\r\n"), where), where)
+    if "_delete" not in record:
+        return _passage(record, source, where)
+    if record["_delete"] is not True or len(record) != 2:
+        raise InputError(f'{where}: "_delete" must be true, and stand beside "_id" alone (it has: {_names(record)})')
+    return _id(record, where)
 
 
 def _lines(name: str) -> Iterator[tuple[int, str]]:
