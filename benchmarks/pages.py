@@ -4,10 +4,11 @@
 
 Pages are as many vectors as ColPali gives a page (32 x 32 patches, D 128), here random directions of length 1: what a
 pass takes doesn't depend on what the vectors say, and nothing is claimed about what it finds (docs/quantisation.md has
-that, for real text vectors). All passes take turns; a figure is the median over turns, one thread. "row means" are bits
-of the 32 means that `latewood.pages.row_means` makes of a page. `two stages` is the first pass and the scores of the
-best hundred in float16, as `--bits 1+16` searches. The load of the machine is printed with the result: on a busy one,
-passes that read more bytes lose more.
+that, for real text vectors). All passes take turns; a figure is the median over turns of the thread's processor time,
+which waiting for others isn't part of. "pairs" are bits of the means of two neighbouring patches, "row means" of the 32
+of a row (`latewood.pages.tile_means`, `row_means`). "two stages" is the first pass and the scores of the best hundred
+in float16, as `--bits 1+16` searches. The load of the machine is printed with the result: on a busy one the caches and
+the memory are shared, and passes that read more bytes lose more.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from latewood import maxsim
-from latewood.pages import PageGrid, row_means
+from latewood.pages import PageGrid, row_means, tile_means
 from latewood.types import MultiVectors
 
 HERE = Path(__file__).resolve().parent
@@ -41,17 +42,18 @@ def pages_of(count: int, rng: np.random.Generator) -> MultiVectors:
     return MultiVectors(tokens, np.arange(count + 1, dtype=np.int64) * ROWS * COLUMNS)
 
 
-def means_of(pages: MultiVectors) -> MultiVectors:
-    """The means of their rows."""
+def means_of(pages: MultiVectors) -> tuple[MultiVectors, MultiVectors]:
+    """The means of pairs of neighbours, and of rows."""
     grid = PageGrid.patches(ROWS, COLUMNS)
-    return MultiVectors.of([row_means(pages[i], grid)[0] for i in range(len(pages))])
+    pairs = [tile_means(pages[i], grid, 1, 2)[0] for i in range(len(pages))]
+    return MultiVectors.of(pairs), MultiVectors.of([row_means(pages[i], grid)[0] for i in range(len(pages))])
 
 
 def passes(pages: MultiVectors) -> tuple[dict[str, Callable[[Any], Any]], dict[str, int]]:
     """What each pass does with a query [Q, D], and the bytes that it reads."""
     float16 = MultiVectors(pages.tokens.astype(np.float16), pages.offsets)
     int8, bits = maxsim.quantize(pages), maxsim.binarize(pages)
-    means = maxsim.binarize(means_of(pages))
+    pairs, means = map(maxsim.binarize, means_of(pages))
     assert int8.scales is not None
 
     def two_stages(query: Any) -> Any:
@@ -63,6 +65,7 @@ def passes(pages: MultiVectors) -> tuple[dict[str, Callable[[Any], Any]], dict[s
         "int8": lambda query: maxsim.scores(query, int8),
         "bits": lambda query: maxsim.scores(query, bits),
         "bits, 1-bit query": lambda query: maxsim.scores(maxsim.signs(query), bits),
+        "pairs, bits": lambda query: maxsim.scores(query, pairs),
         "row means, bits": lambda query: maxsim.scores(query, means),
         "two stages": two_stages,
     }, {
@@ -70,6 +73,7 @@ def passes(pages: MultiVectors) -> tuple[dict[str, Callable[[Any], Any]], dict[s
         "float16": float16.tokens.nbytes,
         "int8": int8.tokens.nbytes + int8.scales.nbytes,
         "bits": bits.codes.nbytes,
+        "pairs, bits": pairs.codes.nbytes,
         "row means, bits": means.codes.nbytes,
     }
 
@@ -79,10 +83,10 @@ def measure(every: dict[str, Callable[[Any], Any]], query: Any, turns: int) -> d
     taken: dict[str, list[float]] = {name: [] for name in every}
     for turn in range(turns + 1):
         for name, work in every.items():
-            started = time.perf_counter()
+            started = time.thread_time()
             work(query)
             if turn:  # the first one warms up
-                taken[name].append(time.perf_counter() - started)
+                taken[name].append(time.thread_time() - started)
     return {name: float(np.median(seconds)) for name, seconds in taken.items()}
 
 

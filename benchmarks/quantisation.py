@@ -7,8 +7,9 @@
 `run` takes what a collection stores as the truth: float32 of a collection made with `--bits 32`, else int8, which keeps
 0.998 of float32's top ten. Every level is made from that and ranks all passages for every question:
 overlap@10 is the share of the exact top ten (ties within 1e-4 count) in the level's own top ten, in its best 20,
-50 and 100, and after scoring those hundred as they are stored ("two stages"). --dim projects wide vectors on their main
-directions first. Times are medians of one thread, one question after the other; the load is printed with them.
+50 and 100, and after scoring those hundred as they are stored ("1+8"). --dim projects wide vectors on their main
+directions first. Times are medians of one thread's processor time, one question after the other; the load of the
+machine is printed with them.
 """
 
 from __future__ import annotations
@@ -117,9 +118,9 @@ class Judge:
         kept: dict[int, list[float]] = {depth: [] for depth in DEPTHS}
         rankings, taken = {}, []
         for question, query in self.data.queries.items():
-            started = time.perf_counter()
+            started = time.thread_time()
             found = rank(query)
-            taken.append(time.perf_counter() - started)
+            taken.append(time.thread_time() - started)
             rankings[question] = [self.data.ids[i] for i in found[:K]]
             for depth in DEPTHS:
                 kept[depth].append(overlap(found[:depth], *self.exact[question]))

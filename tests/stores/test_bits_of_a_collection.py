@@ -227,3 +227,17 @@ def test_the_command_chooses_and_says_what_it_measured(minilm, tmp_path, capsys,
 def test_dense_only_pipelines_say_what_is_missing(tmp_path):
     with made(tmp_path / "kb.lw", 1, 5) as kb, pytest.raises(PipelineError):
         kb.search(QUESTIONS[0], pipeline="dense")
+
+
+@pytest.mark.parametrize("bits", [1, "1+8", 16])
+def test_compaction_keeps_bits_and_answers(tmp_path, bits):
+    with Collection.create(tmp_path / "kb.lw", Hashed(), bits=bits) as kb:
+        for start in range(0, 200, 20):
+            kb.add(passages(200)[start : start + 20])
+        kb.delete([f"p{i}" for i in range(0, 200, 3)])
+        before = [[(hit.id, hit.score) for hit in kb.search(question, 8, "late").hits] for question in QUESTIONS]
+        assert kb.compact(keep_for=0) > 0
+        kb.refresh()
+        after = [[(hit.id, hit.score) for hit in kb.search(question, 8, "late").hits] for question in QUESTIONS]
+        assert after == before
+        assert kb.check() == []
