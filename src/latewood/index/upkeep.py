@@ -128,7 +128,7 @@ class Upkeep:
             raise Stopped
 
     def stop(self) -> None:
-        """End it when nothing is left to do but training, which ends in its middle, and is gone on with another time."""
+        """End it when nothing is left but training, which ends in its middle and is gone on with another time."""
         self._stopping = True
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
