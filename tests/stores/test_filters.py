@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from latewood import _reference, maxsim
 from latewood.collection import Collection
-from latewood.errors import CorruptionError, InputError, UsageError
+from latewood.errors import CorruptionError, InputError, StaleError, UsageError
 from latewood.stores.conditions import check_where, meets, read_where
 from latewood.stores.embedded import EmbeddedStore
 from latewood.stores.filtered import filtered
@@ -217,6 +217,24 @@ def test_later_generations_read_only_what_is_new(kept, tmp_path, monkeypatch):
     assert len(filtered(before, {"half": "a"})) == 10  # the generation that it was
     assert len(filtered(after, [{"half": "a"}, {"n": {"gte": 22}}])) == 2
     store.close()
+
+
+def test_a_reader_that_stays_is_told_that_what_it_would_filter_has_gone(tmp_path):
+    path = tmp_path / "kb.lw"
+    writer = EmbeddedStore.create(path, SPEC)
+    some = passages_of(40, 6)
+    writer.add(some, encoded(some))
+    reader = EmbeddedStore.open(path)
+    old = reader.snapshot()
+    assert len(filtered(old, {"half": "a"})) == 20
+    writer.delete([one.id for one in some[:15]])
+    writer.compact(keep_for=0)
+    assert len(filtered(old, {"half": "a"})) == 20  # that field was read
+    with pytest.raises(StaleError, match="refresh"):
+        filtered(old, {"n": {"gte": 0}})
+    assert len(filtered(reader.snapshot(), {"n": {"gte": 0}})) == 25
+    reader.close()
+    writer.close()
 
 
 def test_a_damaged_row_is_named_and_not_passed_over(tmp_path):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from latewood.errors import InputError, StaleError
+from latewood.errors import InputError, LatewoodError, StaleError
 from latewood.index import Catalogue, record_crc
 from latewood.types import IntArray, Page, Passage
 
@@ -115,7 +115,7 @@ class Texts:
             found.update((row, values[5]) for row, values in some if values is not None)
         missing = [row for row in rows.tolist() if row not in found]
         if missing:
-            raise self._catalogue.corrupt(f"row {missing[0]} of passages")
+            raise self._gone(missing[0])
         return [found[row] for row in rows.tolist()]
 
     def digests(self, rows: IntArray) -> list[bytes]:
@@ -150,14 +150,17 @@ class Texts:
             some = self._select(wanted[start : start + _AT_ONCE])
             found.update((row, values) for row, values in some if values is not None)
         if len(found) != len(wanted):
-            missing = next(row for row in wanted.tolist() if row not in found)
-            if not self._select_any(missing) and self._is_dropped(missing):
-                raise StaleError(
-                    f"{self._catalogue.path.parent}: this reader stands at an old generation, and passages that were "
-                    f"deleted since have been removed: refresh() it, or search again"
-                )
-            raise self._catalogue.corrupt(f"row {missing} of passages")
+            raise self._gone(next(row for row in wanted.tolist() if row not in found))
         return found
+
+    def _gone(self, row: int) -> LatewoodError:
+        """The error for a row that isn't there, or whose checksum doesn't hold."""
+        if not self._select_any(row) and self._is_dropped(row):
+            return StaleError(
+                f"{self._catalogue.path.parent}: this reader stands at an old generation, and passages that were "
+                f"deleted since have been removed: refresh() it, or search again"
+            )
+        return self._catalogue.corrupt(f"row {row} of passages")
 
     def _select_any(self, row: int) -> bool:
         return bool(self._catalogue.execute("SELECT row FROM passages WHERE row = ?", (row,)))
