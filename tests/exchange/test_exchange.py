@@ -232,3 +232,16 @@ def test_fast_plaid_itself_opens_searches_and_changes_what_was_exported(document
     np.testing.assert_allclose(np.load(tmp_path / "back.npy"), expected, atol=2e-3)
     # What fast-plaid has changed comes back, too.
     assert len(PlaidFolder(tmp_path / "plaid")) == 31
+
+
+def test_documents_among_which_to_search(documents, tmp_path):
+    with import_index(open_vectors(MADE / "merged"), tmp_path / "index.lw") as index:
+        among = [str(i) for i in range(0, 30, 4)]
+        every = index.search(documents[5], 30, exact=True)
+        expected = [(name, score) for name, score in zip(*every, strict=True) if name in among]
+        ids, scores = index.search(documents[5], 5, among=among)
+        assert list(zip(ids, scores, strict=True)) == expected[:5]
+        assert index.search_many([documents[5]], 5, among=among)[0][0] == ids
+        assert index.search(documents[5], 5, among=[])[0] == []
+        with pytest.raises(InputError, match="no passage 'x'"):
+            index.search(documents[5], among=["x"])

@@ -32,6 +32,7 @@ def command(
         str | None, typer.Option("--pipeline", "-p", help="What finds them; the collection's own by default.")
     ] = None,
     where: WhereOption = None,
+    collapse: Annotated[bool, typer.Option("--collapse", help="Of near-duplicates give it only the best.")] = False,
     model: ModelOption = None,
     max_tokens: MaxTokensOption = None,
     as_json: JsonOption = False,
@@ -40,7 +41,7 @@ def command(
     conditions = None if where is None else read_where(where)
     chat = load_chat(llm, url=llm_url)
     with remarks_from_warnings(), accounting(max_tokens), Collection.open(collection, model) as kb:
-        ranking = kb.search(question, k, pipeline, where=conditions)
+        ranking = kb.search(question, k, pipeline, where=conditions, collapse=collapse)
         passages = [hit.passage for hit in ranking.hits if hit.passage is not None]
         answer = _write(question, passages, chat, quiet=as_json)
     if as_json:

@@ -27,7 +27,7 @@ from latewood.index.live import CATALOGUE, Index
 from latewood.index.pooling import pooled
 from latewood.index.snapshot import IndexSnapshot
 from latewood.index.upkeep import Upkeep, compact
-from latewood.types import Candidates, FloatArray, MultiVectors
+from latewood.types import Candidates, FloatArray, IntArray, MultiVectors
 
 __all__ = ["MultiVectorIndex"]
 
@@ -293,7 +293,13 @@ class MultiVectorIndex:
             yield self._snapshot.vectors(_COLUMN, rows[start : start + size])
 
     def search(
-        self, query: npt.NDArray[Any], k: int = 10, *, exact: bool = False, **depths: int
+        self,
+        query: npt.NDArray[Any],
+        k: int = 10,
+        *,
+        exact: bool = False,
+        among: Sequence[str] | None = None,
+        **depths: int,
     ) -> tuple[list[str], FloatArray]:
         """The best k documents by MaxSim.
 
@@ -301,6 +307,7 @@ class MultiVectorIndex:
             query: [Q, D] float32.
             k: how many at most.
             exact: score every document.
+            among: ids of the documents that may be found; None for all. While k of them have vectors, k come.
             depths: `n_probe`, `n_gathered`, `n_refined`, `n_full_scores` instead of the tuned
                 ones (`latewood.index.Depths`).
 
@@ -310,8 +317,10 @@ class MultiVectorIndex:
         Raises:
             ShapeError: another D, NaN or infinity.
             UsageError: a depth that there isn't.
+            InputError: an id of `among` that isn't there.
         """
-        found = self._found(self._query(query), k, exact, depths)
+        rows = None if among is None else self._snapshot.rows(among)
+        found = self._found(self._query(query), k, exact, rows, depths)
         return self._snapshot.ids(found.rows), found.scores
 
     def search_many(
@@ -320,18 +329,21 @@ class MultiVectorIndex:
         k: int = 10,
         *,
         exact: bool = False,
+        among: Sequence[str] | None = None,
         threads: int = 1,
         **depths: int,
     ) -> list[tuple[list[str], FloatArray]]:
         """`search` for each of these queries, some at a time; the results don't depend on `threads`."""
         with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(lambda query: self.search(query, k, exact=exact, **depths), queries))
+            return list(pool.map(lambda query: self.search(query, k, exact=exact, among=among, **depths), queries))
 
-    def _found(self, query: FloatArray, k: int, exact: bool, depths: Mapping[str, int]) -> Candidates:
+    def _found(
+        self, query: FloatArray, k: int, exact: bool, rows: IntArray | None, depths: Mapping[str, int]
+    ) -> Candidates:
         if exact or self._late is None:
-            return self._snapshot.search(_COLUMN, query, k, exact=exact)
+            return self._snapshot.search(_COLUMN, query, k, rows, exact=exact)
         chosen = self._late.depths.but(depths) if depths else None
-        return self._late.search(self._snapshot, _COLUMN, query, k, depths=chosen)
+        return self._late.search(self._snapshot, _COLUMN, query, k, rows, chosen)
 
     def _query(self, query: npt.NDArray[Any]) -> FloatArray:
         return _lowered(query, self._projection)
