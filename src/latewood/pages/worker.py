@@ -32,7 +32,7 @@ LONGEST_EDGE = 14_400
 """Points, 200 inches: what the format's own limit was. Larger pages are named."""
 
 _REOPENED_AFTER = 200
-"""Pages, since PDFium keeps what it has parsed of a document."""
+"""Pages, since PDFium keeps what it has parsed of a document; of very many pages, after a twentieth of them."""
 
 Frame = tuple[dict[str, Any], bytes]
 
@@ -137,7 +137,7 @@ class _Pdf:
     def _page(self, number: int) -> Any:
         import pypdfium2 as pdfium
 
-        if self._read >= _REOPENED_AFTER:
+        if self._read >= max(_REOPENED_AFTER, self.count // 20):
             self._document.close()
             self._document, self._read = self._open(), 0
         self._read += 1
