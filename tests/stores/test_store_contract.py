@@ -17,7 +17,7 @@ from latewood.stores.filtered import filtered
 from latewood.stores.qdrant import QdrantStore
 from latewood.stores.qdrant_filters import clauses_of
 from latewood.stores.qdrant_points import QUANTIZATIONS, Storage, batches
-from latewood.types import EncodedQuery, MultiVectors, Passage
+from latewood.types import EncodedQuery, MultiVectors, Page, Passage
 
 
 @pytest.fixture(params=HOMES)
@@ -252,3 +252,36 @@ def test_every_way_of_keeping_token_vectors_finds_a_passage_by_its_own(tmp_path,
         found = snapshot.late(encoded.tokens[i], 3)
         assert snapshot.ids(found.rows)[0] == passages[i].id
     store.close()
+
+
+@pytest.mark.parametrize("kind", ["local", "edge", "http"])
+def test_pages_keep_their_places_and_are_found_by_means_first(tmp_path, kind):
+    pytest.importorskip("sentence_transformers")
+    home = Home(kind, tmp_path)
+    rng = np.random.default_rng(25)
+    _, encoded = some_passages(rng, 40)
+    pages = [
+        Page(f"a.pdf#{i + 1}", "two words", "a.pdf", metadata={"page": i + 1, "page_box": [0, 0, 612, 792, 0]},
+             boxes=rng.random((2, 4)).astype(np.float32), layout="4x4")
+        for i in range(40)
+    ]  # fmt: skip
+    store = QdrantStore.create(home.address, SPEC, storage=Storage("float16", "binary", pool_factor=2.0))
+    try:
+        store.add(pages, encoded)
+        snapshot = store.snapshot()
+        rows = snapshot.rows([page.id for page in pages])
+        for mine, theirs in zip(pages, snapshot.passages(rows), strict=True):
+            assert theirs == mine
+            assert theirs.layout == mine.layout
+            np.testing.assert_array_equal(theirs.boxes, mine.boxes)
+        assert "pooled" in store.found.vectors
+        exact = snapshot.late(encoded.tokens[3], 5, exact=True)
+        means = snapshot.late(encoded.tokens[3], 5)
+        assert (exact.exact, means.exact) == (True, False)
+        few = 1 if kind == "edge" else 5  # Edge scores by one bit a dimension, and there are sixteen
+        assert snapshot.ids(means.rows)[:few] == snapshot.ids(exact.rows)[:few]
+        assert means.unscored == 1
+        assert [line for line in store.check() if "no vector 'late'" not in line] == []
+    finally:
+        store.close()
+        home.remove()

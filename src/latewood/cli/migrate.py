@@ -48,6 +48,9 @@ def command(
         Quantization,
         typer.Option("--quantize", help="The copy that is searched: int8, 1 bit, or TurboQuant."),
     ] = "none",
+    pool_factor: Annotated[
+        float | None, typer.Option("--pool-factor", min=1, help="Of a folder: means to search first; for pages.")
+    ] = None,
     in_memory: Annotated[bool, typer.Option("--in-memory", help="Keep token vectors in memory, not on disk.")] = False,
     switch: Annotated[
         str | None, typer.Option("--switch", metavar="ALIAS", help="Then have this alias stand for the new collection.")
@@ -60,7 +63,7 @@ def command(
     """Copy a Qdrant collection into one with token vectors, or a folder to a Qdrant; again, it goes on, or updates."""
     placement = Placement(device, "float32", batch_size)
     if not is_qdrant(home):
-        return _publish(home, to, Storage(datatype, quantize, not in_memory), as_json)
+        return _publish(home, to, Storage(datatype, quantize, not in_memory, pool_factor), as_json)
     text = tuple(text_field or ())
     with remarks_from_warnings():
         with QdrantCollection.open(

@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 
 from latewood.errors import InputError, ShapeError, UsageError
+from latewood.index.pooling import pooled
 from latewood.pipeline import Pipeline
 from latewood.protocols import Compiled
 from latewood.stores.homes import QdrantAddress
 from latewood.stores.qdrant_client_door import ClientPoints, connect
 from latewood.stores.qdrant_edge_door import EdgePoints
-from latewood.stores.qdrant_layout import DENSE, LATE, NOTES, Layout, foreign
+from latewood.stores.qdrant_layout import DENSE, LATE, NOTES, POOLED, Layout, foreign
 from latewood.stores.qdrant_points import Found, Plan, Point, Points, Storage, VectorShape, batches
 from latewood.stores.qdrant_snapshot import QdrantSnapshot, Rows
 from latewood.stores.texts import content_digest, record_of
-from latewood.types import EncodedPassages, EncoderSpec, FloatArray, MultiVectors, Page, Passage
+from latewood.types import EncodedPassages, EncoderSpec, FloatArray, MultiVectors, Passage
 
 __all__ = ["QdrantStore", "points_at"]
 
@@ -95,7 +96,9 @@ class QdrantStore:
                 )
             storage = storage or Storage()
             vectors = {name: VectorShape(dim, "dot", True) for name, dim in _dims(spec).items() if dim}
-            notes = notes_of(spec, settings, golden)
+            if storage.pool_factor is not None and spec.dim:
+                vectors[POOLED] = vectors[LATE]
+            notes = {**notes_of(spec, settings, golden), "pool_factor": storage.pool_factor}
             points.create(Plan(vectors, LATE if spec.dim else None, storage, {NOTES: notes}))
             found = points.found()
             return cls(points, found, _own(found), exact=exact)
@@ -249,18 +252,12 @@ class QdrantStore:
                 raise ShapeError(
                     f"{name} vectors: got {len(many)} of D {many.dim} for {len(passages)} passages, expected D {dim}"
                 )
-        pages = [passage.id for passage in passages if isinstance(passage, Page)]
-        if pages:
-            raise UsageError(
-                f"{pages[0]} is a page: boxes of words and the layout of vectors have no place in a point yet; "
-                f"keep pages in a folder, and put it beside a first stage (lw.wrap)"
-            )
         last = {record_of(passage)[0]: i for i, passage in enumerate(passages)}
         made = (
             Point(
                 self.layout.point_id(name),
                 self.layout.payload(passages[i]),
-                self.layout.vectors(as_float(encoded.tokens, i), as_float(encoded.dense, i)),
+                self._vectors(as_float(encoded.tokens, i), as_float(encoded.dense, i)),
             )
             for name, i in last.items()
         )
@@ -270,6 +267,12 @@ class QdrantStore:
                 progress(len(some))
         self._generation += 1
         return self._generation
+
+    def _vectors(self, tokens: FloatArray, dense: FloatArray) -> Mapping[str, FloatArray]:
+        named = self.layout.vectors(tokens, dense)
+        if self.layout.pooled is None or not len(tokens):
+            return named
+        return {**named, self.layout.pooled: next(pooled([tokens], float(self._notes["pool_factor"])))}
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete these ids; how many were there."""
@@ -343,7 +346,7 @@ def _dims(spec: EncoderSpec) -> dict[str, int]:
 
 def _own(found: Found) -> Layout:
     names = [name if name in found.vectors else None for name in (DENSE, LATE)]
-    return Layout(names[0], names[1], own=True)
+    return Layout(names[0], names[1], own=True, pooled=POOLED if POOLED in found.vectors else None)
 
 
 def _bytes(folder: Path) -> int:

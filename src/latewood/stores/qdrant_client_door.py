@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from latewood.errors import EndpointError, InputError, LockedError, MissingExtra
 from latewood.stores.homes import QdrantAddress
 from latewood.stores.qdrant_filters import AnyOf, Between, Clause, Equals, HasVector
+from latewood.stores.qdrant_layout import POOLED
 from latewood.stores.qdrant_points import Found, Plan, Point, PointId, Search, Storage, VectorShape, as_array
 
 __all__ = ["ClientPoints", "clients_of", "connect"]
@@ -203,6 +204,7 @@ class ClientPoints:
     def _params(self, shape: VectorShape, plan: Plan, name: str) -> Any:
         models = self._models
         late = name == plan.late
+        kept = late or name == POOLED
         multi = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM) if shape.multi else None
         return models.VectorParams(
             size=shape.size,
@@ -210,9 +212,9 @@ class ClientPoints:
             multivector_config=multi,
             # MaxSim over a graph of documents is slow to build and to walk; token vectors are for reordering a pool.
             hnsw_config=models.HnswConfigDiff(m=0) if late else None,
-            datatype=models.Datatype(plan.storage.datatype) if late else None,
+            datatype=models.Datatype(plan.storage.datatype) if kept else None,
             on_disk=plan.storage.on_disk if late else None,
-            quantization_config=self._quantization(plan.storage) if late else None,
+            quantization_config=self._quantization(plan.storage) if kept else None,
         )
 
     def _quantization(self, storage: Storage) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 from latewood.errors import EndpointError, InputError, MissingExtra, UsageError
 from latewood.stores.homes import QdrantAddress
 from latewood.stores.qdrant_filters import AnyOf, Between, Clause, Equals, HasVector
+from latewood.stores.qdrant_layout import POOLED
 from latewood.stores.qdrant_points import Found, Plan, Point, PointId, Search, Storage, VectorShape, as_array
 
 __all__ = ["EdgePoints"]
@@ -111,15 +112,16 @@ class EdgePoints:
     def _params(self, shape: VectorShape, plan: Plan, name: str) -> Any:
         edge = self._edge
         late = name == plan.late
+        kept = late or name == POOLED
         datatypes = {"float32": edge.VectorStorageDatatype.Float32, "float16": edge.VectorStorageDatatype.Float16}
         return edge.EdgeVectorParams(
             shape.size,
             getattr(edge.Distance, shape.distance.capitalize()),
             multivector_config=edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim) if shape.multi else None,
             hnsw_config=edge.HnswIndexConfig(m=0, ef_construct=100, full_scan_threshold=_FULL_SCAN) if late else None,
-            datatype=datatypes[plan.storage.datatype] if late else None,
+            datatype=datatypes[plan.storage.datatype] if kept else None,
             memory=edge.Memory.Cold if late and plan.storage.on_disk else None,
-            quantization_config=self._quantization(plan.storage) if late else None,
+            quantization_config=self._quantization(plan.storage) if kept else None,
         )
 
     def _quantization(self, storage: Storage) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +13,13 @@ import numpy as np
 from latewood.errors import InputError, UsageError
 from latewood.stores.qdrant_points import Found, Point, PointId, VectorShape
 from latewood.stores.texts import content_digest
-from latewood.types import FloatArray, Passage
+from latewood.types import FloatArray, Page, Passage
 
-__all__ = ["DENSE", "LATE", "NOTES", "Layout", "point_id"]
+__all__ = ["DENSE", "LATE", "NOTES", "POOLED", "Layout", "point_id"]
 
 DENSE = "dense"
 LATE = "late"
+POOLED = "pooled"
 NOTES = "latewood"
 """The member of a collection's metadata that says latewood made it, and with which encoder."""
 
@@ -35,6 +37,7 @@ class Layout:
         text: fields of the payload whose texts, one line each, are the passage.
         source: the field that names the document a point is a part of; None where each point is one.
         own: latewood made the collection: a point's payload holds the passage as it is, metadata in a member.
+        pooled: means of token vectors that `late` over everything searches first; None where there are none.
     """
 
     dense: str | None
@@ -42,6 +45,7 @@ class Layout:
     text: tuple[str, ...] = ("text",)
     source: str | None = None
     own: bool = False
+    pooled: str | None = None
 
     @property
     def within(self) -> str:
@@ -85,7 +89,11 @@ class Layout:
         name, source = self.names(point)
         if self.own:
             fields = {key: point.payload[key] for key in ("title", "source", "metadata")}
-            return Passage(name, str(point.payload["text"]), source, **fields)
+            text, boxes = str(point.payload["text"]), point.payload.get("boxes")
+            if boxes is None:
+                return Passage(name, text, source, **fields)
+            places = np.frombuffer(base64.b64decode(boxes), np.float32).reshape(-1, 4)
+            return Page(name, text, source, **fields, boxes=places, layout=str(point.payload["layout"]))
         lines = [point.payload[field] for field in self.text if isinstance(point.payload.get(field), str)]
         rest = {key: value for key, value in point.payload.items() if key not in self.text}
         return Passage(name, "\n".join(line for line in lines if line), source, metadata=rest)
@@ -94,7 +102,10 @@ class Layout:
         """What a point of a collection that latewood made holds besides vectors."""
         assert self.own
         values = (passage.id, passage.text, passage.source_id, passage.title, passage.source, dict(passage.metadata))
-        return {**dict(zip(_OWN, values, strict=True)), "digest": content_digest(passage).hex()}
+        payload = {**dict(zip(_OWN, values, strict=True)), "digest": content_digest(passage).hex()}
+        if isinstance(passage, Page):
+            payload |= {"boxes": base64.b64encode(passage.boxes.tobytes()).decode(), "layout": passage.layout}
+        return payload
 
     def vectors(self, tokens: FloatArray, dense: FloatArray) -> Mapping[str, FloatArray]:
         """The named vectors of a passage with [T, D] and [W, D]; one without any has none."""

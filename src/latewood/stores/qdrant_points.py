@@ -61,6 +61,9 @@ class Storage:
         quantization: of the copy that is searched: "none", "scalar" (int8), "binary", or "turbo4", "turbo2", "turbo1"
             (4, 2 or 1 bit).
         on_disk: the originals are read from disk when they are wanted, and don't stay in memory.
+        pool_factor: keep, beside a passage's vectors, about 1 / pool_factor of them as means (`latewood.index.pooled`),
+            with HNSW: `late` over everything searches these first, and scores what they find. For pages, whose thousand
+            patches make scoring all of them slow. None for none.
 
     Raises:
         UsageError: another datatype or quantisation.
@@ -69,6 +72,7 @@ class Storage:
     datatype: str = "float32"
     quantization: str = "none"
     on_disk: bool = True
+    pool_factor: float | None = None
 
     def __post_init__(self) -> None:
         if self.datatype not in ("float32", "float16"):

@@ -24,6 +24,8 @@ __all__ = ["QdrantSnapshot", "Rows"]
 
 _AT_ONCE = 256
 _SCROLL = 1000
+_POOL = 100
+"""Points at least that means of token vectors hand on."""
 
 
 class Rows:
@@ -145,7 +147,16 @@ class QdrantSnapshot:
             raise UsageError(
                 f"late({', '.join(depths)}=…): depths are of latewood's own index, and Qdrant scores them all"
             )
-        return self._search(self._late_search(tokens, k), k, rows, exact=exact)
+        search = self._late_search(tokens, k)
+        if rows is None and not (exact or self.exact) and self.layout.pooled is not None:
+            found = self._run(self._pooled_first(search), exact=False)
+            return Candidates(found.rows, found.scores, exact=False, unscored=self._without(search.using))
+        return self._search(search, k, rows, exact=exact)
+
+    def _pooled_first(self, search: Search) -> list[Search]:
+        """A search by token vectors of everything: their means first, and what these find by all of them."""
+        assert self.layout.pooled is not None
+        return [replace(search, using=self.layout.pooled, limit=max(_POOL, 10 * search.limit)), search]
 
     def _dense_search(self, vector: FloatArray, k: int) -> Search:
         if self.layout.dense is None:
@@ -259,10 +270,12 @@ class QdrantSnapshot:
             else:
                 searches.append(self._late_search(query.tokens, k))
         exact = self.exact or any(stage.option("exact") for step in steps for stage in step.stages)
+        means = self.layout.pooled is not None and steps[0].stages[0].name == "late" and not exact
+        if means:
+            searches[:1] = self._pooled_first(searches[0])
         found = self._run(searches, exact=exact)
-        approximate = (
-            not exact and not self.found.exact and any(search.using != self.layout.late for search in searches)
-        )
+        chosen = not exact and not self.found.exact and any(search.using != self.layout.late for search in searches)
+        approximate = means or chosen
         return Candidates(found.rows, found.scores, not approximate)
 
     # -- reading ---------------------------------------------------------------------------------------------------
