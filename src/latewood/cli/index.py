@@ -168,12 +168,17 @@ def command(
                 bring = partial(index_paths, kb, paths, rules=rules, chunk_jsonl=chunk, prune=prune, reading=reading)
                 files = bring(progress=advance, expect=advance.expect, vectors_from=source)
                 report += files.passages
-        generation, built = kb.refresh(), build and is_worthwhile(kb)
-        if built:
-            with steps_bar("building the late-interaction index", quiet=as_json) as step:
-                build_index(kb, threads=os.cpu_count() or 1, progress=step)
+        generation, built = kb.refresh(), build and _build_if_worthwhile(kb, quiet=as_json)
     ended = {**account_as_json(account), "generation": generation, "seconds": time.perf_counter() - started}
     return _tell(collection, report, files if paths else None, {**ended, "built": built}, as_json=as_json)
+
+
+def _build_if_worthwhile(kb: Collection, *, quiet: bool) -> bool:
+    worthwhile = is_worthwhile(kb)
+    if worthwhile:
+        with steps_bar("building the late-interaction index", quiet=quiet) as step:
+            build_index(kb, threads=os.cpu_count() or 1, progress=step)
+    return worthwhile
 
 
 def _tell(
