@@ -1,6 +1,6 @@
 """Run under `disk_recorder.c`: lets one change to the disk after another fail, until nothing fails any more.
 
-    python failing_process.py FOLDER add|delete|compact|create|search "full"|"full once"|"broken" STEP
+    python failing_process.py FOLDER add|delete|compact|copy|create|search "full"|"full once"|"broken" STEP
 
 The first to fail, then the one STEP later, and so on. Prints how many there were to fail. An assertion that doesn't
 hold ends it with its traceback.
@@ -19,6 +19,7 @@ from pathlib import Path
 from script_of_changes import SPEC, apply, assert_holds, encoded, passage, states
 
 from latewood.errors import StorageError
+from latewood.stores.backup import copy_collection
 from latewood.stores.embedded import EmbeddedStore
 
 GENERATION = 6
@@ -91,6 +92,20 @@ def compact(folder: Path, how: str, at: int) -> bool:
     return reached
 
 
+def copy(folder: Path, how: str, at: int) -> bool:
+    """The copy is there, whole, or it isn't; the next attempt makes it, and the source stays what it was."""
+    path = folder / f"{at}.lw"
+    reached, refused = failing(at, how, lambda: copy_collection(folder / "base.lw", path))
+    assert path.exists() or refused
+    if not path.exists():
+        copy_collection(folder / "base.lw", path)
+    for one in path, folder / "base.lw":
+        store = EmbeddedStore.open(one)
+        assert_holds(store, states(GENERATION)[-1])
+        store.close()
+    return reached
+
+
 def create(folder: Path, how: str, at: int) -> bool:
     path = folder / f"{at}.lw"
     reached, refused = failing(at, how, lambda: EmbeddedStore.create(path, SPEC).close())
@@ -131,7 +146,7 @@ def main(folder: Path, what: str, how: str, step: int) -> int:
         state = apply(store, n, state)
     store.close()
     at = 1
-    attempt = {"create": create, "search": search, "compact": compact}.get(what, partial(change, what))
+    attempt = {"create": create, "search": search, "compact": compact, "copy": copy}.get(what, partial(change, what))
     while attempt(folder, how, at):
         shutil.rmtree(folder / f"{at}.lw")
         at += step

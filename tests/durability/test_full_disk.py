@@ -26,12 +26,12 @@ def run(tmp_path, *arguments):
 
 
 # How many changes to the disk each takes, about: fewer would mean that nothing was exercised.
-CHANGES = {"add": 20, "delete": 5, "create": 30, "search": 60, "compact": 25}
+CHANGES = {"add": 20, "delete": 5, "create": 30, "search": 60, "compact": 25, "copy": 25}
 
 
 @pytest.mark.parametrize(
     ("what", "how", "step"),
-    [("add", "full", 1), ("delete", "broken", 2), ("create", "full", 5), ("compact", "full", 3)],
+    [("add", "full", 1), ("delete", "broken", 2), ("create", "full", 5), ("compact", "full", 3), ("copy", "full", 7)],
 )
 def test_some_writes_fail_in_turn(tmp_path, what, how, step):
     assert run(tmp_path, what, how, str(step)) >= CHANGES[what]
