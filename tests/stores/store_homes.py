@@ -41,8 +41,9 @@ def address_of(home, folder):
 class Home:
     """Makes a store of a kind, and opens it again."""
 
-    def __init__(self, kind, folder, spec=SPEC):
+    def __init__(self, kind, folder, spec=SPEC, settings=None):
         need(kind)
+        self.settings = settings
         self.kind, self.spec = kind, spec
         self.stand_in = None
         if kind == "embedded":
@@ -55,7 +56,7 @@ class Home:
 
     def create(self):
         if self.kind == "embedded":
-            return EmbeddedStore.create(self.address, self.spec)
+            return EmbeddedStore.create(self.address, self.spec, self.settings)
         return QdrantStore.create(self.address, self.spec, exact=True)
 
     def open(self):

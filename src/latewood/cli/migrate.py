@@ -28,6 +28,13 @@ from latewood.stores.qdrant_points import Storage
 
 __all__ = ["command"]
 
+PoolFactorOption = Annotated[
+    float | None, typer.Option("--pool-factor", min=1, help="Of a folder: means to search first; for pages.")
+]
+InMemoryOption = Annotated[bool, typer.Option("--in-memory", help="Keep token vectors in memory, not on disk.")]
+SwitchOption = Annotated[
+    str | None, typer.Option("--switch", metavar="ALIAS", help="Then have this alias stand for the new collection.")
+]
 Quantization = Literal["none", "scalar", "binary", "turbo4", "turbo2", "turbo1"]
 
 
@@ -48,13 +55,9 @@ def command(
         Quantization,
         typer.Option("--quantize", help="The copy that is searched: int8, 1 bit, or TurboQuant."),
     ] = "none",
-    pool_factor: Annotated[
-        float | None, typer.Option("--pool-factor", min=1, help="Of a folder: means to search first; for pages.")
-    ] = None,
-    in_memory: Annotated[bool, typer.Option("--in-memory", help="Keep token vectors in memory, not on disk.")] = False,
-    switch: Annotated[
-        str | None, typer.Option("--switch", metavar="ALIAS", help="Then have this alias stand for the new collection.")
-    ] = None,
+    pool_factor: PoolFactorOption = None,
+    in_memory: InMemoryOption = False,
+    switch: SwitchOption = None,
     device: DeviceOption = "auto",
     batch_size: BatchSizeOption = None,
     download: DownloadOption = False,
