@@ -52,10 +52,54 @@ def compact(index: Index, keep_for: float = KEEP_FOR) -> int:
     return written
 
 
-class Upkeep:
-    """A thread that looks after an index that is being written.
+class _Worker:
+    """A thread that does one piece of work after another, started when there is some, and gone when there is none."""
 
-    It is started by a commit that leaves something to do, ends when there is nothing left, and is stopped by `close`
+    def __init__(self, name: str, is_due: Callable[[], bool], step: Callable[[], bool]) -> None:
+        self.error: LatewoodError | None = None
+        self.stopping = False
+        self._name, self._is_due, self._step = name, is_due, step
+        self._mutex = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._again = False
+
+    def nudge(self) -> None:
+        with self._mutex:
+            if self._thread is not None and self._thread.is_alive():
+                self._again = True
+            elif not self.stopping and self._is_due():
+                self._again = False
+                self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+                self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            while True:
+                while self._step():
+                    self.error = None
+                with self._mutex:
+                    if not self._again or self.stopping:
+                        self._thread = None
+                        return
+                    self._again = False
+        except Stopped:
+            pass
+        except LatewoodError as error:
+            # Nothing was changed. A full disk will also be told by the next commit, by its own error.
+            if not self.stopping:
+                self.error = error
+
+    def join(self, timeout: float | None = None) -> None:
+        with self._mutex:
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+
+
+class Upkeep:
+    """Threads that look after an index that is being written: one rewrites files, one does other tasks.
+
+    They are started by a commit that leaves something to do, end when there is nothing left, and are stopped by `close`
     of the index. What fails is kept as `error` and told by `stats`; the next commit tries again.
     """
 
@@ -64,75 +108,53 @@ class Upkeep:
 
         Args:
             index: to be looked after.
-            tasks: done when no segment is worth rewriting, in turn.
+            tasks: done beside the rewriting, in turn: a training may take minutes.
         """
-        self.error: LatewoodError | None = None
         self.paused = False
         self._index = index
         self._tasks = tasks
-        self._mutex = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._stopping = False
-        self._again = False
+        self._files = _Worker("latewood-upkeep", self._is_worth_a_look, self._rewrite)
+        self._others = _Worker("latewood-tasks", lambda: any(task.is_due() for task in tasks), self._do_tasks)
         index.after_commit = self._nudge
         index.before_close = self.stop
+
+    @property
+    def error(self) -> LatewoodError | None:
+        """What kept it from its work, the last time."""
+        return self._files.error or self._others.error
 
     def _nudge(self) -> None:
         """Called after each commit: cheap, and mostly nothing."""
         if self.paused:
             return
-        with self._mutex:
-            if self._thread is not None and self._thread.is_alive():
-                self._again = True
-                thread = self._thread
-            elif self._stopping or not self._is_worth_a_look():
-                return
-            else:
-                self._again = False
-                self._thread = thread = threading.Thread(target=self._work, name="latewood-upkeep", daemon=True)
-                thread.start()
-        if len(self._index.snapshot().segments) >= _BEHIND and self.error is None:
-            thread.join(timeout=1.0)
+        self._files.nudge()
+        self._others.nudge()
+        if len(self._index.snapshot().segments) >= _BEHIND and self._files.error is None:
+            self._files.join(timeout=1.0)
 
     def _is_worth_a_look(self) -> bool:
-        if plan(self._index.snapshot()) is not None or self._index.is_purge_due():
-            return True
-        return any(task.is_due() for task in self._tasks)
+        return plan(self._index.snapshot()) is not None or self._index.is_purge_due()
 
-    def _work(self) -> None:
-        try:
-            while True:
-                while self._step():
-                    self.error = None
-                with self._mutex:
-                    if not self._again or self._stopping:
-                        self._thread = None
-                        return
-                    self._again = False
-        except Stopped:
-            pass
-        except LatewoodError as error:
-            # Nothing was changed. A full disk will also be told by the next commit, by its own error.
-            if not self._stopping:
-                self.error = error
-
-    def _step(self) -> bool:
-        # Ended in its middle by a training alone: a writer that opens, adds one passage and closes must get on, too.
+    def _rewrite(self) -> bool:
+        # Not to be interrupted: a writer that opens, adds one passage and closes must get on with it, too.
         if self._index.compact_once():
             return True
         self._index.purge()
+        return False
+
+    def _do_tasks(self) -> bool:
         return any(task.is_due() and task.do(self._check) for task in self._tasks)
 
     def _check(self) -> None:
-        if self._stopping:
+        if self._others.stopping:
             raise Stopped
 
     def stop(self) -> None:
         """End it when nothing is left but training, which ends in its middle and is gone on with another time."""
-        self._stopping = True
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
+        for worker in (self._files, self._others):
+            worker.stopping = True
+        self._files.join()
+        self._others.join()
 
     def wait(self) -> None:
         """Wait until there is nothing left to do.
@@ -140,11 +162,7 @@ class Upkeep:
         Raises:
             LatewoodError: what kept it from its work.
         """
-        while True:
-            with self._mutex:
-                thread = self._thread
-            if thread is None or not thread.is_alive():
-                break
-            thread.join()
+        self._files.join()
+        self._others.join()
         if self.error is not None:
             raise self.error
