@@ -226,4 +226,5 @@ def _obtained(option: Option) -> str:
         return f"estimate by formula: {PAGE_VECTORS} vectors of D {PAGE_DIM} a page, without the images themselves"
     if option.pool > 1:
         return f"estimate by formula: one vector for every {option.pool}, the first token kept"
-    return f"estimate by formula: {option.bits} bit{'s' * (option.bits > 1)} a dimension; latewood stores int8 today"
+    bits = f"{option.bits} bit{'s' * (option.bits > 1)}"
+    return f"estimate by formula: {bits} a dimension; int8 is stored unless --bits says otherwise"
