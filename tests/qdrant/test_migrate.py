@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ import theirs
 
 pytest.importorskip("qdrant_client")
 
+from latewood.cli import main
 from latewood.collection import Collection
 from latewood.errors import CountMismatch, InputError, UsageError
 from latewood.migrate import migrate, publish, switch
@@ -152,47 +151,27 @@ def test_what_is_in_the_way_is_said(tmp_path, docs, minilm):
         migrate(docs.replace("#docs", "#docs_late"), "more", **READ, model=minilm)
 
 
-def test_the_command(tmp_path, docs):
-    given = [docs, "--to", "docs_late", "--text-field", "body", "--switch", "live", "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "latewood", "migrate", *given], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+def test_the_commands(tmp_path, docs, capsys):
+    def run(*arguments):
+        with pytest.raises(SystemExit) as left:
+            main([*map(str, arguments), "--json"])
+        captured = capsys.readouterr()
+        assert left.value.code == 0, captured.err
+        return json.loads(captured.out), captured.err
+
+    found, _ = run("migrate", docs, "--to", "docs_late", "--text-field", "body", "--switch", "live")
     assert (found["points"], found["encoded"], found["alias"], found["alias_before"]) == (10, 10, "live", None)
     late = docs.replace("#docs", "#live")
-    done = subprocess.run(
-        [sys.executable, "-m", "latewood", "search", late, QUERY, "-p", "dense:4 >> late:2", "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert [hit["rank"] for hit in json.loads(done.stdout)["hits"]] == [1, 2]
+    found, _ = run("search", late, QUERY, "-p", "dense:4 >> late:2")
+    assert [hit["rank"] for hit in found["hits"]] == [1, 2]
     (tmp_path / "queries.jsonl").write_text(json.dumps({"_id": "q1", "text": QUERY}))
     (tmp_path / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq1\t0\t1\n")
     asked = ["-q", tmp_path / "queries.jsonl", "-r", tmp_path / "qrels.tsv"]
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "latewood",
-            "compare",
-            late,
-            *asked,
-            "-p",
-            "dense:4",
-            "-p",
-            "dense:4 >> late:2",
-            "--json",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "stage by stage" in done.stderr
-    assert len(json.loads(done.stdout)["pipelines"]) == 2
+    found, said = run("compare", late, *asked, "-p", "dense:4", "-p", "dense:4 >> late")
+    assert "stage by stage" in said
+    assert len(found["pipelines"]) == 2
+    found, _ = run("stats", late)
+    assert found["points"] == 10
 
 
 def test_a_folder_is_published_with_the_vectors_that_it_has(tmp_path, minilm, monkeypatch):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 import theirs
@@ -13,6 +11,7 @@ pytest.importorskip("qdrant_client")
 
 import latewood as lw
 from latewood import sidecar
+from latewood.cli import main
 from latewood.collection import Collection
 from latewood.errors import CountMismatch, EncoderMismatch, InputError, PipelineError, UsageError
 from latewood.qdrant import QdrantCollection
@@ -158,15 +157,21 @@ def test_their_collection_can_be_reranked_without_a_sidecar(docs, minilm):
             kb.add([lw.Passage("1", "x")])
 
 
-def run(*arguments):
-    done = subprocess.run(
-        [sys.executable, "-m", "latewood", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def run(capsys):
+    """Run a command, and give what it prints."""
+
+    def command(*arguments):
+        with pytest.raises(SystemExit) as left:
+            main([*map(str, arguments)])
+        captured = capsys.readouterr()
+        assert left.value.code == 0, captured.err
+        return captured.out
+
+    return command
 
 
-def test_the_commands_from_audit_to_search(tmp_path, docs):
+def test_the_commands_from_audit_to_search(tmp_path, docs, run):
     before = theirs.digest(tmp_path / "q")
     questions = {"q1": "which part of a ring is dense?", "q2": "what burns slowly?", "q3": "who counts rings?"}
     lines = [json.dumps({"_id": name, "text": text}) for name, text in questions.items()]
