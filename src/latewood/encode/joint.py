@@ -72,9 +72,7 @@ def _drawn(page: Passage, draw: Callable[[Page], Picture]) -> Picture | None:
     try:
         return draw(page)
     except InputError as error:
-        warnings.warn(
-            f"{page.id} can't be drawn ({error}): it is found by its text alone", RuntimeWarning, stacklevel=5
-        )
+        warnings.warn(f"{error}; until then it is found by its text alone", RuntimeWarning, stacklevel=5)
         return None
 
 
