@@ -131,6 +131,17 @@ def test_allowed_rows_are_found_whatever_came_and_went(story):
         assert found.rows.tolist() == exact.rows.tolist()
 
 
+def test_few_allowed_rows_are_scored_exactly_however_shallow_the_search(story, monkeypatch):
+    index, _ = story
+    rows = np.sort(np.random.default_rng(4).permutation(index._snapshot.live_rows)[:30])
+    depths = index._late.depths.but({"n_full_scores": 2, "n_refined": 2})
+    monkeypatch.setattr("latewood.index.late._EXACT_SHARE", 0.1)
+    for query in QUERIES[:5]:
+        found = index._late.search(index._snapshot, "tokens", query, 5, rows, depths)
+        assert found.exact
+        assert found.rows.tolist() == index._snapshot.search("tokens", query, 5, rows).rows.tolist()
+
+
 def test_upkeep_extends_and_trains(tmp_path, monkeypatch):
     monkeypatch.setattr(late_life, "_LEAST_TAIL", 500)
     arrays = documents(300)
