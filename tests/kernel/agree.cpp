@@ -5,6 +5,7 @@
 // A program of its own because it must also run where Python is not: under an emulator of another processor, and under
 // sanitizers that watch threads. Built and run by full.sh. Integers must agree to the bit; float32 sums to what rounding
 // allows. Exits with 1 and a line about the first case that differs.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -14,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "../../kernel/buffer.h"
 #include "../../kernel/dispatch.h"
 #include "../../kernel/query.h"
 #include "../../kernel/search.h"
@@ -56,11 +58,15 @@ struct Case {
         return format == Format::int8 ? query_levels(dim) : format == Format::bits ? bit_levels(dim) : 0;
     }
 
-    std::vector<float> scores(int threads) const {
+    Documents documents_of() const {
         const void* stored = format == Format::float32   ? static_cast<const void*>(tokens.data())
                              : format == Format::float16 ? static_cast<const void*>(halves.data())
                                                          : static_cast<const void*>(bytes.data());
-        const Documents documents = {format, dim, stored, offsets.data(), scales.data()};
+        return {format, dim, stored, offsets.data(), scales.data()};
+    }
+
+    std::vector<float> scores(int threads) const {
+        const Documents documents = documents_of();
         const Prepared prepared(query.data(), queries, dim, format, levels());
         const auto all = static_cast<std::int64_t>(offsets.size()) - 1;
         std::vector<float> out(static_cast<std::size_t>(all) + rows.size());
@@ -70,6 +76,55 @@ struct Case {
             std::vector<float> matrix(static_cast<std::size_t>(queries * (offsets[i + 1] - offsets[i])));
             similarities(prepared, documents, i, matrix.data());
             out.insert(out.end(), matrix.begin(), matrix.end());
+        }
+        return out;
+    }
+
+    // The three centres nearest to each vector, by value, and where integers make the choice certain by number.
+    std::vector<float> nearest_centres() const {
+        if (format == Format::bits) return {};
+        const Prepared centres(query.data(), queries, dim, format, levels());
+        const std::int64_t count = offsets.back(), most = std::min<std::int64_t>(3, queries);
+        const std::vector<float> bias(static_cast<std::size_t>(queries), 0.25f);
+        std::vector<std::int32_t> numbers(static_cast<std::size_t>(count * most));
+        std::vector<float> out(numbers.size());
+        nearest(centres, documents_of(), nullptr, count, bias.data(), most, 2, numbers.data(), out.data());
+        if (format == Format::int8) out.insert(out.end(), numbers.begin(), numbers.end());
+        return out;
+    }
+
+    // A table of bytes with its peaks, the rows that pass a floor, and centroid interaction over the table.
+    std::vector<float> table_steps() const {
+        const std::int64_t count = offsets.back();
+        if (format != Format::int8 || count == 0) return {};
+        const Prepared prepared(query.data(), queries, dim, Format::table, table_levels);
+        const Kernels& kernels = prepared.kernels();
+        const std::int64_t width = kernels.table_width(prepared.query()), block = 1 + queries % 9;
+        std::vector<std::uint8_t> table(static_cast<std::size_t>(count * width));
+        std::vector<std::uint8_t> peaks(static_cast<std::size_t>((count + block - 1) / block * width), 0);
+        std::vector<std::int32_t> sums(static_cast<std::size_t>(count), 0);
+        for (std::int64_t i = 0; i < count * dim; ++i) sums[i / dim] += static_cast<std::int8_t>(bytes[i]);
+        Buffer<char> workspace(static_cast<std::int64_t>(kernels.workspace_bytes(prepared.query())));
+        kernels.tabulate(prepared.query(), prepared.packed(), documents_of(), sums.data(), count, 0.02f, 90.0f, block,
+                         table.data(), peaks.data(), workspace.get());
+        const std::vector<std::uint8_t> floor(static_cast<std::size_t>(width), 130);
+        std::vector<std::int32_t> found(static_cast<std::size_t>(count) + 1);
+        found.resize(static_cast<std::size_t>(kernels.passing(table.data(), width, floor.data(), 0, count, found.data())));
+        std::vector<std::uint16_t> lists;
+        for (std::int64_t t = 0; t < count; ++t) lists.push_back(static_cast<std::uint16_t>(count - 1 - t));
+        std::vector<std::int32_t> documents, sums_of;
+        for (std::size_t i = 0; i + 1 < offsets.size(); ++i) documents.push_back(static_cast<std::int32_t>(i));
+        sums_of.resize(documents.size());
+        kernels.interact(table.data(), width, lists.data(), offsets.data(), documents.data(),
+                         static_cast<std::int64_t>(documents.size()), sums_of.data());
+        std::vector<float> out(found.begin(), found.end());
+        out.insert(out.end(), sums_of.begin(), sums_of.end());
+        // In the order of the lanes, which differs, as does the room that no query vector takes and that stays 0.
+        for (const auto* bytes_of : {&table, &peaks}) {
+            std::vector<float> rising(bytes_of->begin(), bytes_of->end());
+            std::erase(rising, 0.0f);
+            std::sort(rising.begin(), rising.end());
+            out.insert(out.end(), rising.begin(), rising.end());
         }
         return out;
     }
@@ -121,10 +176,12 @@ int main(int count, char** arguments) {
     for (long i = 0; i < cases; ++i) {
         const Case c(random);
         force("baseline");
-        const std::vector<float> want = c.scores(1);
+        const std::vector<float> want = c.scores(1), centres = c.nearest_centres(), table = c.table_steps();
         for (const Kernels* kernels : usable()) {
             force(kernels->name);
             if (!close(c.scores(1), want, c.allowed())) return differs("not as baseline", kernels->name, i, c);
+            if (!close(c.nearest_centres(), centres, c.allowed())) return differs("nearest", kernels->name, i, c);
+            if (!close(c.table_steps(), table, 0.0f)) return differs("table", kernels->name, i, c);
             if (i % 16 == 0 && !threads_agree(c)) return differs("threads differ", kernels->name, i, c);
         }
     }

@@ -26,16 +26,19 @@ build() {
 # The sets, as in CMakeLists.txt.
 avx2="avx2=-mavx2 -mfma -mf16c"
 avx512="avx512=-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c -Wno-maybe-uninitialized"
+amx="amx=-mamx-tile -mamx-int8 ${avx512#*=}"
 
 if [ "$(uname -m)" = x86_64 ]; then
     echo "== random shapes: optimised, with address and undefined-behaviour sanitizers, with the thread sanitizer"
-    build agree g++ "-DLATEWOOD_HAS_X86" baseline= "$avx2" "$avx512"
+    build agree g++ "-DLATEWOOD_HAS_X86" baseline= "$avx2" "$avx512" "$amx"
     "$work/agree" "$cases" 1
-    build agree-asan g++ "-DLATEWOOD_HAS_X86 -fsanitize=address,undefined -fno-sanitize-recover=undefined" baseline= "$avx2" "$avx512"
+    build agree-asan g++ "-DLATEWOOD_HAS_X86 -fsanitize=address,undefined -fno-sanitize-recover=undefined" baseline= "$avx2" "$avx512" "$amx"
     "$work/agree-asan" "$((cases / 10))" 2
-    build agree-tsan g++ "-DLATEWOOD_HAS_X86 -fsanitize=thread" baseline= "$avx2" "$avx512"
+    build agree-tsan g++ "-DLATEWOOD_HAS_X86 -fsanitize=thread" baseline= "$avx2" "$avx512" "$amx"
     "$work/agree-tsan" "$((cases / 10))" 3
-    grep -q avx512_vnni /proc/cpuinfo || missing+=("avx512: compiled, but this processor doesn't run it")
+    for flag in avx512_vnni amx_int8; do
+        grep -q $flag /proc/cpuinfo || missing+=("$flag: compiled, but this processor doesn't run it")
+    done
 else
     missing+=("x86-64 sets: this is $(uname -m)")
 fi
