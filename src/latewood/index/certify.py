@@ -11,7 +11,7 @@ import numpy as np
 
 from latewood.index.depths import TUNED_K, Depths, Steps, overlap, tune
 from latewood.index.late import LateIndex, Manifest
-from latewood.index.pseudo import mixed_runs
+from latewood.index.pseudo import pseudo_runs
 from latewood.index.snapshot import IndexSnapshot
 from latewood.types import FloatArray, IntArray
 
@@ -55,7 +55,7 @@ class Measured:
 
 
 def pseudo_queries(snapshot: IndexSnapshot, column: str, count: int, seed: int) -> list[FloatArray]:
-    """Runs of neighbouring token vectors of random live rows, to stand for queries where there are none (`mixed_runs`).
+    """Runs of neighbouring token vectors of random live rows, to stand for queries where there are none (`pseudo_runs`).
 
     Args:
         snapshot: what to draw from.
@@ -65,7 +65,7 @@ def pseudo_queries(snapshot: IndexSnapshot, column: str, count: int, seed: int) 
     """
     rng = np.random.default_rng(seed)
     rows = rng.permutation(snapshot.live_rows).tolist()
-    return mixed_runs((snapshot.floats(column, np.array([row], np.int64)).tokens for row in rows), count, rng)
+    return pseudo_runs((snapshot.floats(column, np.array([row], np.int64)).tokens for row in rows), count, rng)
 
 
 def exact_best(

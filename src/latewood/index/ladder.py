@@ -10,7 +10,7 @@ import numpy as np
 from latewood import maxsim
 from latewood.index.depths import TUNED_K, overlap
 from latewood.index.levels import DEFAULT_BITS, LEVELS, SHORT_LIST, Bits, Form, Signs, check_bits, floats_of
-from latewood.index.pseudo import mixed_runs
+from latewood.index.pseudo import pseudo_runs
 from latewood.types import BitVectors, FloatArray, IntArray, MultiVectors
 
 __all__ = ["TARGET", "decide"]
@@ -108,4 +108,4 @@ def _mean(found: Sequence[IntArray], exact: Sequence[tuple[IntArray, FloatArray]
 
 def _pseudo(sample: MultiVectors, seed: int) -> list[FloatArray]:
     rng = np.random.default_rng(seed)
-    return mixed_runs((sample[i] for i in rng.permutation(len(sample)).tolist()), _QUERIES, rng)
+    return pseudo_runs((sample[i] for i in rng.permutation(len(sample)).tolist()), _QUERIES, rng)

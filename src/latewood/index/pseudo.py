@@ -1,27 +1,32 @@
-"""Queries where there are none: runs of the documents' own token vectors, mixed with others'."""
+"""Queries where there are none: runs of the documents' own token vectors, told in other documents' vectors."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 import numpy as np
 
-from latewood.types import FloatArray
+from latewood.types import FloatArray, IntArray
 
-__all__ = ["mixed_runs"]
+__all__ = ["pseudo_runs"]
 
 _VECTORS = 24
-_MIXED = 0.6
+_MIXED = 0.45
+_DOCUMENTS = 1000
+_OF_EACH = 16
 
 
-def mixed_runs(documents: Iterable[FloatArray], count: int, rng: np.random.Generator) -> list[FloatArray]:
+def pseudo_runs(documents: Iterable[FloatArray], count: int, rng: np.random.Generator) -> list[FloatArray]:
     """Runs of up to 24 neighbouring token vectors, to stand for queries.
 
-    Each vector is mixed with a part of one from another run: as it stands it would find itself, at a similarity of 1,
-    and be kept more easily than a real query's (docs/index.md has both).
+    A vector as it stands would find itself, at a similarity of 1, and near-duplicates of its document be the whole top
+    ten. So each is replaced by the most similar of some thousand other documents' vectors, and that is mixed with a part
+    of one that has nothing to do with it. docs/index.md has what real queries and these keep.
 
     Args:
-        documents: [T, D] float32 each, in random order; those without vectors are passed over.
+        documents: [T, D] float32 each, in random order; those without vectors are passed over. 1,000 are read, or
+            `count` if that is more.
         count: how many runs, one of a document.
         rng: draws where they begin, and what they are mixed with.
 
@@ -29,19 +34,27 @@ def mixed_runs(documents: Iterable[FloatArray], count: int, rng: np.random.Gener
         [Q, D] float32 each, Q at most 24.
     """
     runs: list[FloatArray] = []
-    for vectors in documents:
-        if len(runs) == count:
-            break
-        if len(vectors):
+    others: list[FloatArray] = []
+    for vectors in islice((each for each in documents if len(each)), max(count, _DOCUMENTS)):
+        if len(runs) < count:
             start = int(rng.integers(0, max(1, len(vectors) - _VECTORS + 1)))
             runs.append(np.asarray(vectors[start : start + _VECTORS], np.float32))
-    others = np.concatenate(runs) if runs else np.zeros((0, 1), np.float32)
-    return [_mixed(run, others[rng.integers(0, len(others), len(run))]) for run in runs]
+        others.append(np.asarray(vectors[rng.permutation(len(vectors))[:_OF_EACH]], np.float32))
+    if not runs:
+        return []
+    pool = np.concatenate(others)
+    owners = np.repeat(np.arange(len(others)), [len(each) for each in others])
+    return [_told(run, number, pool, owners, rng) for number, run in enumerate(runs)]
 
 
-def _mixed(run: FloatArray, others: FloatArray) -> FloatArray:
-    """As long as they were."""
-    mixed = run + np.float32(_MIXED) * others
+def _told(run: FloatArray, number: int, pool: FloatArray, owners: IntArray, rng: np.random.Generator) -> FloatArray:
+    """Vectors as long as the run's."""
+    told = run
+    if owners[-1] > 0:  # there are others
+        similar = run @ pool.T
+        similar[:, owners == number] = -np.inf
+        told = pool[similar.argmax(axis=1)]
+    mixed = told + np.float32(_MIXED) * pool[rng.integers(0, len(pool), len(run))]
     lengths = np.linalg.norm(mixed, axis=1, keepdims=True)
     return np.ascontiguousarray(
         mixed * (np.linalg.norm(run, axis=1, keepdims=True) / np.where(lengths > 0, lengths, 1)), np.float32
