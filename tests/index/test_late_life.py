@@ -10,7 +10,8 @@ import pytest
 from latewood.errors import ShapeError, UsageError
 from latewood.index import MultiVectorIndex, is_outgrown, late_life, overlap, uncovered
 from latewood.index.late import MANIFEST, LateIndex, Manifest, _crc
-from latewood.index.late_life import LATE_FOLDER, build_late, extend_late
+from latewood.index.late_build import BUILDING
+from latewood.index.late_life import LATE_FOLDER, LateUpkeep, build_late, extend_late
 
 D = 32
 
@@ -241,3 +242,40 @@ def test_a_projection_and_bits_take_further_documents(tmp_path):
             assert len(index) == 59
             assert index.search(arrays[50], 1)[0] == ["50"]
             assert index._index.findings() == []
+
+
+def test_what_comes_while_it_is_trained_is_covered_before_the_training_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(late_life, "_LEAST_TAIL", 500)
+    monkeypatch.setattr(late_life, "_LOOK", 0.0)
+    arrays = documents(400)
+    with MultiVectorIndex.build(tmp_path / "ix", arrays[:200]) as index:
+        index.upkeep.paused = True
+        folder = index._index.folder / LATE_FOLDER
+        before = index._late.manifest
+        coming = iter(np.split(np.arange(200, 400), 4))
+        tails, building = [], []
+
+        def check():  # called again and again by the training
+            index.refresh()
+            tails.append(uncovered(len(index._late), index._snapshot, "tokens"))
+            building.append((folder / BUILDING).is_dir())
+            if building[-1]:
+                assert index._late.manifest.trained == before.trained
+                index.add([arrays[row] for row in next(coming, [])])
+
+        monkeypatch.setattr(late_life, "is_outgrown", lambda manifest: True)
+        assert LateUpkeep(index._index, "tokens", trains=True).do(check)
+        assert len(tails) > 10
+        assert building.index(False, 2) == len(building) - 1  # its files stay until it ends
+        assert sum(map(len, arrays[200:])) > 2000
+        assert max(tails) < 500  # each time, what had come was covered before the next came
+        index.refresh()
+        after = index._late.manifest
+        assert after.trained == before.trained  # what there was when it began
+        assert after.file != before.file
+        assert after.appended == sum(map(len, arrays[200:]))
+        assert uncovered(len(index._late), index._snapshot, "tokens") == 0
+        assert after.vectors == sum(map(len, arrays))
+        assert [path.name for path in folder.iterdir() if path.name != MANIFEST] == [after.file]
+        assert kept(index) >= 0.97
+        assert index._index.findings() == []

@@ -12,6 +12,7 @@ from latewood.errors import CorruptionError, InputError, LockedError, ShapeError
 from latewood.index import Catalogue, Index, Space
 from latewood.index import ids as ids_module
 from latewood.index import segment as segment_module
+from latewood.index.format import SegmentFile
 from latewood.index.live import CATALOGUE
 from latewood.types import MultiVectors
 
@@ -239,3 +240,55 @@ def test_an_altered_catalogue_is_noticed(index, statement, named):
         altered.snapshot()
     assert any(named in finding for finding in altered.findings())
     altered.close()
+
+
+def verified_blocks(monkeypatch):
+    """Every block whose checksum is worked out from now on, by file."""
+    seen = []
+    real = SegmentFile._verify_block
+
+    def verify(self, name, entry, block):
+        seen.append(self.path.name)
+        real(self, name, entry, block)
+
+    monkeypatch.setattr(SegmentFile, "_verify_block", verify)
+    return seen
+
+
+def test_what_this_process_wrote_counts_as_verified_until_it_is_copied(index, monkeypatch):
+    seen = verified_blocks(monkeypatch)
+    model = {}
+    for n in range(20):
+        put(index, [f"k{n}", f"l{n}"])
+        model |= {f"k{n}": 2 * n, f"l{n}": 2 * n + 1}
+        if n % 5 == 0:
+            assert_equals(index.snapshot(), model)
+    assert seen == []
+    assert index.compact_once()
+    old = set(seen)
+    assert len(old) == 20  # every one of them, before its rows went into the new file
+    assert_equals(index.snapshot(), model)
+    assert len(index.snapshot().segments) == 1
+    assert set(seen) == old
+    other = opened(index.folder)
+    assert_equals(other.snapshot(), model)
+    assert set(seen) == old | {index.snapshot().segments[0].record.file}
+    count = len(seen)
+    put(index, ["m"])
+    assert_equals(other.snapshot(), model | {"m": 40})
+    assert set(seen[count:]) == {index.snapshot().segments[-1].record.file}  # what was verified stays so
+    other.close()
+
+
+def test_what_was_damaged_since_it_was_written_is_not_copied(index):
+    for n in range(16):
+        put(index, [f"k{n}"])
+    segment = index.snapshot().segments[7]
+    with segment.file.path.open("r+b") as file:
+        file.seek(segment.file._entries["late"].offset)
+        byte = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte[0] ^ 1]))
+    with pytest.raises(CorruptionError, match=r"block 0 of 'late'"):
+        index.compact_once()
+    assert len(index.snapshot().segments) == 16

@@ -107,7 +107,13 @@ class Codebook:
         return total / len(assigned)
 
 
-def train(sample: MultiVectors, count: int, threads: int = 1, seed: int = 0) -> Codebook:
+def train(
+    sample: MultiVectors,
+    count: int,
+    threads: int = 1,
+    seed: int = 0,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> Codebook:
     """Centroids for vectors like these.
 
     Args:
@@ -115,6 +121,7 @@ def train(sample: MultiVectors, count: int, threads: int = 1, seed: int = 0) -> 
         count: K, at most 65,536; fewer are made where the sample has fewer distinct vectors.
         threads: most threads to use. The result doesn't depend on it.
         seed: of the first centroids.
+        tell: called with cells that are done and cells in all, on the thread of the caller.
     """
     rng = np.random.default_rng(seed)
     total = len(sample.tokens)
@@ -137,7 +144,7 @@ def train(sample: MultiVectors, count: int, threads: int = 1, seed: int = 0) -> 
         else:
             parts[cell] = coarse[cell : cell + 1]
 
-    _each(fill, len(coarse), threads)
+    _each(fill, len(coarse), threads, tell)
     cells = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
     totals = [floats(part).sum(axis=0, dtype=np.float64) for _, part in _chunks(sample)]
     mean: FloatArray = (np.sum(totals, axis=0) / total).astype(np.float32)
@@ -204,12 +211,18 @@ def _chunks(vectors: MultiVectors) -> Iterator[tuple[int, MultiVectors]]:
         yield start, _tokens(vectors, start, start + _CHUNK)
 
 
-def _each(work: Callable[[int], None], count: int, threads: int) -> None:
+def _each(
+    work: Callable[[int], None],
+    count: int,
+    threads: int,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
     """Calls work(0) to work(count - 1), on several threads; what one raises is raised."""
     if threads == 1:
         for i in range(count):
             work(i)
+            tell(i + 1, count)
         return
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(work, range(count)):
-            pass
+        for i, _ in enumerate(pool.map(work, range(count))):
+            tell(i + 1, count)

@@ -178,15 +178,19 @@ def _header(arrays: Mapping[str, Array | Pieces], crcs: list[int]) -> tuple[byte
 class SegmentFile:
     """A segment file, mapped. What is read of it is verified at first touch, block by block, and then never again.
 
+    To have written it counts as having verified it.
+
     Truncating a file while it is mapped ends the process (SIGBUS), as with every mapped file.
     """
 
-    def __init__(self, path: Path, seal: SegmentSeal) -> None:
+    def __init__(self, path: Path, seal: SegmentSeal, *, written: bool = False) -> None:
         """Map the file and verify its header.
 
         Args:
             path: the file.
             seal: what the catalogue says it is.
+            written: this process has just written it, from arrays whose checksums it then worked out: its blocks count
+                as verified.
 
         Raises:
             CorruptionError: the header or the length is not what was written.
@@ -196,8 +200,8 @@ class SegmentFile:
         self.path = path
         self._map = _open_map(path, seal)
         self._entries, self._crcs, self._block_bytes = _read_header(path, self._map, seal)
-        self._verified = np.zeros(len(self._crcs), bool)
-        self._pending = {name: self._span(entry)[1] for name, entry in self._entries.items()}
+        self._verified = np.full(len(self._crcs), written)
+        self._pending = {name: 0 if written else self._span(entry)[1] for name, entry in self._entries.items()}
 
     def __contains__(self, name: str) -> bool:
         return name in self._entries

@@ -12,6 +12,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ _SEALS = "seals.json"
 _SIGN_ROWS = 1 << 15
 
 Progress = Callable[[str, int, int], None]
-"""Called with the step ("sample", "train", "assign", "write"), units done and units in all."""
+"""Called with the step ("train", "assign", "write", "tune"), units done and units in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,7 @@ def _codebook(parts: _Parts, snapshot: IndexSnapshot, plan: Plan, threads: int, 
     if "codebook" not in parts:
         tell("train", 0, 1)
         sample = _sample(snapshot, plan)
-        book = train(sample, plan.centroids, threads, plan.seed)
+        book = train(sample, plan.centroids, threads, plan.seed, partial(tell, "train"))
         parts.write("codebook", {name: np.asarray(value) for name, value in asdict(book).items()})
     tell("train", 1, 1)
     return codebook_in(parts.open("codebook"))
@@ -351,9 +352,18 @@ def leftovers(folder: Path, current: str) -> Iterator[Path]:
             yield path
 
 
-def finish(folder: Path, manifest: Manifest) -> LateIndex:
-    """Make a build the index of its folder, and remove what it replaces."""
+def finish(folder: Path, manifest: Manifest, replaced: str = "") -> LateIndex:
+    """Make a build the index of its folder, and remove what it replaces.
+
+    Args:
+        folder: of the index.
+        manifest: of the build.
+        replaced: the one file to be removed, where another build goes on and its files must stay; "" for all.
+    """
     manifest.write(folder)
+    if replaced:
+        remove_unused(folder / replaced)
+        return LateIndex(folder, manifest)
     shutil.rmtree(folder / BUILDING, ignore_errors=True)
     for path in leftovers(folder, manifest.file):
         remove_unused(path)

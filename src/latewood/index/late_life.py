@@ -9,8 +9,10 @@ training, all is trained again, from the stored vectors and, if questions were g
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +50,7 @@ _TAIL, _LEAST_TAIL = 1 / 256, 1 << 15
 about a quarter of the time of a search (docs/index.md)."""
 _LIVE = 0.8  # share of the covered passages below which the lists of the dead are left out
 _GROWN, _DRIFTED = 1.0, 1.1  # appended vectors for each of the training; `Manifest.drift`
+_LOOK = 0.2  # seconds between two looks, while an index is trained, at how much has come meanwhile
 _FEW = 0.05  # appended vectors for each of the training from which on their drift means something
 
 Progress = Callable[[str, int, int], None]
@@ -121,10 +124,17 @@ def _built(
     manifest = build_lists(folder, snapshot, plan, given, threads, progress)
     if progress is not None:
         progress("tune", 0, 1)
+    tell = progress or (lambda step, done, total: None)
     if not given:
         affordable = max(50, min(_SAMPLES, _EXHAUSTIVE // vectors))
         given, kind = pseudo_queries(snapshot, column, affordable, seed), "pseudo"
-    manifest = tuned(LateIndex(folder, manifest), snapshot, column, given, target_overlap, kind=kind, threads=threads)
+    late = LateIndex(folder, manifest)
+    manifest = tuned(
+        late, snapshot, column, given, target_overlap, kind=kind, threads=threads, tell=partial(tell, "tune")
+    )
+    now = index.snapshot()
+    if _is_due(manifest, now, column):  # so much has come meanwhile that searches would score too much of it exactly
+        manifest = _extended(LateIndex(folder, manifest), now, column, threads)
     late = finish(folder, manifest)
     if progress is not None:
         progress("tune", 1, 1)
@@ -151,7 +161,9 @@ def is_outgrown(manifest: Manifest) -> bool:
     return shrunk or grown > _GROWN or (grown > _FEW and manifest.drift > _DRIFTED)
 
 
-def extend_late(index: Index, column: str, *, least: int | None = None, threads: int = 1) -> LateIndex | None:
+def extend_late(
+    index: Index, column: str, *, least: int | None = None, threads: int = 1, training: bool = False
+) -> LateIndex | None:
     """Let the late-interaction index cover what has come since, and leave out what has died; None if it needn't.
 
     Args:
@@ -159,6 +171,7 @@ def extend_late(index: Index, column: str, *, least: int | None = None, threads:
         column: of token vectors.
         least: token vectors that aren't covered, from which on it is done; None for one part in 256 of all.
         threads: most threads to use; the result doesn't depend on it.
+        training: this is called out of a `build_late`, whose files must stay.
 
     Raises:
         CorruptionError: the index or a vector is not what was written.
@@ -171,7 +184,8 @@ def extend_late(index: Index, column: str, *, least: int | None = None, threads:
         snapshot = index.snapshot()
         if late is None or not _is_due(late.manifest, snapshot, column, least):
             return None
-        return finish(folder, _extended(late, snapshot, column, threads))
+        extended = _extended(late, snapshot, column, threads)
+        return finish(folder, extended, late.manifest.file if training else "")
 
 
 def _is_due(manifest: Manifest, snapshot: IndexSnapshot, column: str, least: int | None = None) -> bool:
@@ -258,6 +272,7 @@ class LateUpkeep:
         self.first = first
         self._index = index
         self._column = column
+        self._looked = 0.0
 
     def is_due(self) -> bool:
         """Whether there is something to do."""
@@ -282,9 +297,19 @@ class LateUpkeep:
             target_overlap=manifest.target if manifest else _TARGET,
             queries=questions_in(late.file) if late else None,
             kind=manifest.queries if manifest else "pseudo",
-            progress=lambda step, done, total: check(),
+            progress=lambda step, done, total: self._meanwhile(check),
         )
         return True
+
+    def _meanwhile(self, check: Callable[[], None]) -> None:
+        """Now and then while it trains: what streams in must not be left to exact scoring for minutes."""
+        check()
+        if time.monotonic() - self._looked < _LOOK:
+            return
+        manifest = self._manifest()
+        if manifest is not None and _is_due(manifest, self._index.snapshot(), self._column):
+            extend_late(self._index, self._column, training=True)
+        self._looked = time.monotonic()
 
     def _is_indexed(self) -> bool:
         space = self._index.snapshot().spaces.get(self._column)

@@ -59,6 +59,7 @@ class Index:
             Head(0, 0, 0), (), np.zeros(0, bool), IdTable(), spaces, {column: np.zeros(0, bool) for column in spaces}
         )
         self._next_segment = 0
+        self._written: set[SegmentRecord] = set()  # by this process, and not opened yet
         self._mutex = threading.Lock()
         self.keep_for: float = KEEP_FOR
         self._oldest_retired: int | None = None
@@ -135,19 +136,26 @@ class Index:
     def _over(
         self, known: IndexSnapshot, head: Head, records: Sequence[SegmentRecord], alive: npt.NDArray[np.bool_]
     ) -> IndexSnapshot:
-        """A snapshot over these segments; those that are open already stay so."""
+        """A snapshot over these segments; those that are open already stay so.
+
+        A stream of commits and merges makes every search meet files that nobody has read yet. Those that this process
+        wrote needn't be verified, so a search beside the stream costs what it costs beside none.
+        """
         opened = {segment.record: segment for segment in known.segments}
-        segments = tuple(opened.get(record) or Segment(self.folder / SEGMENTS, record) for record in records)
+        written = {one for one in records if one in self._written}
+        folder = self.folder / SEGMENTS
+        segments = tuple(opened.get(one) or Segment(folder, one, written=one in written) for one in records)
+        self._written -= written
         rest = np.zeros(head.rows - known.head.rows, bool)
         touched = {column: np.concatenate([seen, rest]) for column, seen in known.touched.items()}
         table = known.table
         if head.layout != known.head.layout:
             # What an older layout still knew may be dropped here, so each has a table of its own.
             table = IdTable(known.table)
-            for segment in segments:
-                if segment.record not in opened:
-                    for seen in touched.values():
-                        seen[segment.record.first_row :][: len(segment)] = False
+        for segment in segments:
+            if segment.record not in opened:
+                for seen in touched.values():
+                    seen[segment.record.first_row :][: len(segment)] = segment.record in written
         return replace(known, head=head, segments=segments, alive=alive, touched=touched, table=table)
 
     # -- writing ---------------------------------------------------------------------------------------------------
@@ -198,6 +206,7 @@ class Index:
             seal = Segment.write(self.folder / SEGMENTS / f"{number:06d}.seg", vectors, ids, strings)
             head = self._newest.head
             segment = SegmentRecord(number, head.rows, len(ids), seal)
+            self._written.add(segment)
             new = self._append(
                 Commit(head.generation + 1, segment, content, np.unique(replaced[replaced >= 0])),
                 lambda: record(np.arange(head.rows, head.rows + len(ids))),
@@ -269,7 +278,8 @@ class Index:
             run = plan(snapshot, everything=everything)
             if run is None:
                 return False
-            old = snapshot.segments[slice(*run)]
+            # Mapped afresh: what this process has written or read long ago is verified before it is copied, too.
+            old = [Segment(self.folder / SEGMENTS, one.record) for one in snapshot.segments[slice(*run)]]
             first, rows = old[0].record.first_row, sum(len(segment) for segment in old)
             with self._writing:
                 number = self._new_number()
@@ -277,6 +287,7 @@ class Index:
             seal = rewrite(path, old, snapshot.alive[first : first + rows])
             new = SegmentRecord(number, first, rows, seal)
             with self._writing:
+                self._written.add(new)
                 now = self.snapshot()  # rows may have died and segments come since; those of the run are the same
                 with self._transaction(now.head):
                     at = int(time.time())

@@ -27,14 +27,19 @@ class Segment:
     Rows are counted from 0 inside a segment ("local"). Strings are verified here; vectors by `touch`, before their use.
     """
 
-    def __init__(self, folder: Path, record: SegmentRecord) -> None:
+    def __init__(self, folder: Path, record: SegmentRecord, *, written: bool = False) -> None:
         """Map the file of a segment.
+
+        Args:
+            folder: where it lies.
+            record: what the catalogue says of it.
+            written: by this process, just now (`SegmentFile`).
 
         Raises:
             CorruptionError: the file is missing or its header is not what was written.
         """
         self.record = record
-        self.file = SegmentFile(folder / record.file, record.seal)
+        self.file = SegmentFile(folder / record.file, record.seal, written=written)
         self._vectors: dict[str, MultiVectors] = {}
         self._codes: dict[str, BitVectors] = {}
         self._strings: dict[str, Strings] = {}
