@@ -55,7 +55,7 @@ class Measured:
 
 
 def pseudo_queries(snapshot: IndexSnapshot, column: str, count: int, seed: int) -> list[FloatArray]:
-    """Runs of neighbouring token vectors of random live rows, to stand for queries where there are none (`pseudo_runs`).
+    """Runs of neighbouring token vectors of random live rows, where there are no queries (`pseudo_runs`).
 
     Args:
         snapshot: what to draw from.

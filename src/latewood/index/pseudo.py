@@ -21,8 +21,8 @@ def pseudo_runs(documents: Iterable[FloatArray], count: int, rng: np.random.Gene
     """Runs of up to 24 neighbouring token vectors, to stand for queries.
 
     A vector as it stands would find itself, at a similarity of 1, and near-duplicates of its document be the whole top
-    ten. So each is replaced by the most similar of some thousand other documents' vectors, and that is mixed with a part
-    of one that has nothing to do with it. docs/index.md has what real queries and these keep.
+    ten. So each is replaced by the most similar of some thousand other documents' vectors, and that is mixed with a
+    part of one that has nothing to do with it. docs/index.md has what real queries and these keep.
 
     Args:
         documents: [T, D] float32 each, in random order; those without vectors are passed over. 1,000 are read, or
