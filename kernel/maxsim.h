@@ -33,7 +33,7 @@
 // Instruction sets: one source (maxsim.cpp), compiled once for each.
 //   baseline   plain C++, for any machine          avx2   x86-64 with AVX2, FMA and F16C
 //   avx512     x86-64 with AVX-512 F, BW, VL, DQ and VNNI          neon   AArch64
-//   amx        the same with AMX-INT8, on Linux: amx.h in the place of bits.h, and of tile.h for integers
+//   amx        the same with AMX-INT8, on Linux: amx.h for integers, and for bits under more than a few query vectors
 // dispatch.h chooses.
 #ifndef LATEWOOD_MAXSIM_H
 #define LATEWOOD_MAXSIM_H
