@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 
-from latewood.types import FloatArray, IntArray
+from latewood.types import FloatArray
 
 __all__ = ["pseudo_runs"]
 
@@ -43,16 +43,16 @@ def pseudo_runs(documents: Iterable[FloatArray], count: int, rng: np.random.Gene
     if not runs:
         return []
     pool = np.concatenate(others)
-    owners = np.repeat(np.arange(len(others)), [len(each) for each in others])
-    return [_told(run, number, pool, owners, rng) for number, run in enumerate(runs)]
+    bounds = np.cumsum([0, *(len(each) for each in others)]).tolist()
+    return [_told(run, slice(*bounds[i : i + 2]), pool, rng) for i, run in enumerate(runs)]
 
 
-def _told(run: FloatArray, number: int, pool: FloatArray, owners: IntArray, rng: np.random.Generator) -> FloatArray:
-    """Vectors as long as the run's."""
+def _told(run: FloatArray, own: slice, pool: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """The run in the pool's vectors, those of its own document left out; as long as they were."""
     told = run
-    if owners[-1] > 0:  # there are others
+    if own.stop - own.start < len(pool):
         similar = run @ pool.T
-        similar[:, owners == number] = -np.inf
+        similar[:, own] = -np.inf
         told = pool[similar.argmax(axis=1)]
     mixed = told + np.float32(_MIXED) * pool[rng.integers(0, len(pool), len(run))]
     lengths = np.linalg.norm(mixed, axis=1, keepdims=True)
