@@ -147,6 +147,7 @@ class UnitStream {
     float* best_;               // [slots_]: running maxima of the document that a block begins with
     float* row_;                // [slots_]
     const char* sources_[kHeight];  // where each row is stored
+    const char* following_ = nullptr;  // the rows after the block, where they are known
     bool opening_ = false;
     int now_ = 0;               // the block that is being filled; the other one is empty, or its sums are to be read
     Block blocks_[2];
@@ -224,6 +225,7 @@ class UnitStream {
             if (tokens == nullptr && take > 0) append(0, t, static_cast<int>(take), false);
             for (std::int64_t r = 0; tokens != nullptr && r < take; ++r) append(0, tokens[t + r], 1, false);
             t += take;
+            if (tokens == nullptr) following_ = tokens_ + t * token_bytes_;
             return take;
         }, [&](const float* row, std::int64_t i) { visit(row, begin + i); });
     }
@@ -269,6 +271,8 @@ class UnitStream {
             now_ = 1 - now_;
             Block& block = blocks_[now_];  // the one before
             for (int r = 0; r < block.filled; ++r, ++seen) {
+                for (std::int64_t at = 0; following_ != nullptr && at < token_bytes_; at += 64)
+                    prefetch(following_ + r * token_bytes_ + at);
                 for (std::int64_t group = 0; group < groups_; ++group)
                     store(row_ + group * kUnitRows, value(block, group, r));
                 visit(row_, seen);

@@ -143,7 +143,9 @@ void gather(Scratch& scratch, const Lists& lists, const std::vector<Probes>& pro
     scratch.start(lists.documents, static_cast<std::int64_t>(probes.size()));
     const std::uint16_t start = scratch.clock;
     Tally* tallies = scratch.tallies.data();
-    scratch.rows.clear();
+    scratch.rows.resize(static_cast<std::size_t>(lists.documents) + 1);
+    std::int32_t* rows = scratch.rows.data();
+    std::int64_t count = 0;
     for (const Probes& probe : probes) {
         const std::uint16_t now = scratch.clock;
         const std::int32_t missed = probe.centroids.back().score - 1;
@@ -152,21 +154,22 @@ void gather(Scratch& scratch, const Lists& lists, const std::vector<Probes>& pro
             const std::int64_t last = lists.posting_offsets[centroid.row + 1];
             for (std::int64_t i = lists.posting_offsets[centroid.row]; i < last; ++i) {
                 const std::int32_t row = lists.postings[i];
-                Tally& tally = tallies[row];
-                if (tally.seen >= now) continue;  // a better centroid of the document came first
-                if (tally.seen < start) {
-                    if (allowed != nullptr && allowed[row] == 0) continue;
-                    tally.points = 0;
-                    scratch.rows.push_back(row);
-                }
-                tally.seen = now;
-                tally.points = static_cast<std::uint16_t>(std::min(65535, tally.points + points));
+                if (allowed != nullptr && allowed[row] == 0) continue;
+                // Without branches, which nobody could predict: a document may be new to the query, and a better
+                // centroid of it may have come first.
+                const Tally tally = tallies[row];
+                const bool is_new = tally.seen < start;
+                const std::int32_t sum = (is_new ? 0 : tally.points) + (tally.seen >= now ? 0 : points);
+                tallies[row] = {now, static_cast<std::uint16_t>(std::min(65535, sum))};
+                rows[count] = row;
+                count += is_new ? 1 : 0;
             }
         }
         ++scratch.clock;
     }
-    scratch.ranked.clear();
-    for (const std::int32_t row : scratch.rows) scratch.ranked.push_back({tallies[row].points, row});
+    scratch.ranked.resize(static_cast<std::size_t>(count));
+    for (std::int64_t i = 0; i < count; ++i)
+        scratch.ranked[static_cast<std::size_t>(i)] = {tallies[rows[i]].points, rows[i]};
 }
 
 // Leaves those of `ranked` that are among the best `most`, and whoever shares the last one's place, in any order. Scores
@@ -180,7 +183,12 @@ void thin(std::vector<Scored>& ranked, std::int64_t most) {
     std::int32_t floor = top;
     for (std::int64_t above = 0; floor > 0; --floor)
         if ((above += counts[static_cast<std::size_t>(floor)]) >= most) break;
-    std::erase_if(ranked, [floor](const Scored& scored) { return scored.score < floor; });
+    std::size_t kept = 0;
+    for (const Scored scored : ranked) {
+        ranked[kept] = scored;
+        kept += scored.score >= floor ? 1 : 0;
+    }
+    ranked.resize(kept);
 }
 
 // The second step, over the documents in `ranked`.
