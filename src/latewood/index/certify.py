@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -55,7 +55,7 @@ class Measured:
 
 
 def pseudo_queries(snapshot: IndexSnapshot, column: str, count: int, seed: int) -> list[FloatArray]:
-    """Runs of token vectors of random live rows, to stand for queries where there are none (`pseudo_runs`).
+    """Runs of neighbouring token vectors of random live rows, where there are no queries (`pseudo_runs`).
 
     Args:
         snapshot: what to draw from.
@@ -69,16 +69,28 @@ def pseudo_queries(snapshot: IndexSnapshot, column: str, count: int, seed: int) 
 
 
 def exact_best(
-    snapshot: IndexSnapshot, column: str, queries: Sequence[FloatArray], k: int = TUNED_K, threads: int = 1
+    snapshot: IndexSnapshot,
+    column: str,
+    queries: Sequence[FloatArray],
+    k: int = TUNED_K,
+    threads: int = 1,
+    tell: Callable[[int], None] = lambda done: None,
 ) -> list[tuple[IntArray, FloatArray]]:
-    """For each query the best k rows and some beyond by exhaustive scoring, and their scores."""
+    """For each query the best k rows and some beyond by exhaustive scoring, and their scores.
+
+    `tell` is called with the number of queries that are done, on the thread of the caller.
+    """
+    best = []
 
     def search(query: FloatArray) -> tuple[IntArray, FloatArray]:
         found = snapshot.search(column, query, k + _BEYOND)
         return found.rows, found.scores
 
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(search, queries))
+        for done, found in enumerate(pool.map(search, queries), 1):
+            best.append(found)
+            tell(done)
+    return best
 
 
 def tuned(
@@ -90,6 +102,7 @@ def tuned(
     *,
     kind: str,
     threads: int = 1,
+    tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Manifest:
     """The index's manifest with depths that keep `target` of the exact top ten on these queries.
 
@@ -101,17 +114,20 @@ def tuned(
         target: mean overlap@10, below 1.
         kind: "given" or "pseudo", kept.
         threads: most threads to use.
+        tell: called with queries that are done, and those in all and one more for the choice of the depths.
     """
     checked = [snapshot.checked(column, query) for query in queries]
-    exact = exact_best(snapshot, column, checked, threads=threads)
-    depths = tune(_steps(late), checked, exact, target, threads)
+    total = len(checked) + 1
+    exact = exact_best(snapshot, column, checked, threads=threads, tell=lambda done: tell(done, total))
+    depths = tune(_steps(late, lambda: tell(total - 1, total)), checked, exact, target)
     return replace(late.manifest, depths=depths, target=target, queries=kind, tuned_on=len(checked))
 
 
-def _steps(late: LateIndex) -> Steps:
+def _steps(late: LateIndex, tell: Callable[[], None]) -> Steps:
     n = late.manifest.passages  # dead rows have no lists: an index of what is left is tuned alike
 
     def gathered(query: FloatArray, probe: int, most: int) -> tuple[IntArray, int]:
+        tell()
         rows, reached = late.cascade.candidates(query, probe, most, 1, 0, 1, None)
         return rows, int(reached)
 
