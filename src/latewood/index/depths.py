@@ -29,7 +29,7 @@ _FULL = (96, 128, 160, 192, 256, 384, 512, 768, 1024)
 # What a step costs, in nanoseconds of one core; only their ratios matter, and those are alike on all machines.
 _POSTING_NS, _NUMBER_NS = 2.5, 0.8
 
-_SHARES = (0.1, 0.2, 0.3)
+_SHARES = (0.2, 0.3, 0.45)
 """How much of the allowed loss is used up behind the first, second and third step. The rest is for queries that are
 unlike the sampled ones."""
 
