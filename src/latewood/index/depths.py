@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -120,11 +119,7 @@ def overlap(found: IntArray, exact: IntArray, scores: FloatArray, k: int = TUNED
 
 
 def tune(
-    steps: Steps,
-    queries: Sequence[FloatArray],
-    exact: Sequence[tuple[IntArray, FloatArray]],
-    target: float,
-    threads: int = 1,
+    steps: Steps, queries: Sequence[FloatArray], exact: Sequence[tuple[IntArray, FloatArray]], target: float
 ) -> Depths:
     """The cheapest depths that keep `target` of the exact top ten on these queries, with room to spare.
 
@@ -133,7 +128,6 @@ def tune(
         queries: n of them, [Q, D] each.
         exact: for each, documents and scores by exhaustive scoring, best first; a few more than ten.
         target: of the mean overlap@10, below 1.
-        threads: most threads to use.
 
     Raises:
         UsageError: a target that is no share, or no queries.
@@ -144,18 +138,17 @@ def tune(
         raise UsageError("no queries to tune on")
     loss = 1.0 - target
     pairs = list(zip(queries, exact, strict=True))
-    with ThreadPoolExecutor(threads) as pool:
-        probe, gathered = _first_step(steps, pairs, 1.0 - _SHARES[0] * loss, pool)
-        most = min(_REFINED[-1], steps.documents)
-        ranked = list(pool.map(lambda query: steps.refined(query, probe, gathered, most), queries))
-        refined = _least(_REFINED, ranked, exact, 1.0 - _SHARES[1] * loss)
-        ranked = list(pool.map(lambda query: steps.signed(query, probe, gathered, refined, refined), queries))
+    probe, gathered = _first_step(steps, pairs, 1.0 - _SHARES[0] * loss)
+    most = min(_REFINED[-1], steps.documents)
+    ranked = [steps.refined(query, probe, gathered, most) for query, _ in pairs]
+    refined = _least(_REFINED, ranked, exact, 1.0 - _SHARES[1] * loss)
+    ranked = [steps.signed(query, probe, gathered, refined, refined) for query, _ in pairs]
     full = _least(_FULL, ranked, exact, 1.0 - _SHARES[2] * loss)
     return Depths(probe, gathered, max(refined, full), full)
 
 
 def _first_step(
-    steps: Steps, pairs: Sequence[tuple[FloatArray, tuple[IntArray, FloatArray]]], wanted: float, pool: Executor
+    steps: Steps, pairs: Sequence[tuple[FloatArray, tuple[IntArray, FloatArray]]], wanted: float
 ) -> tuple[int, int]:
     """n_probe and n_gathered; 0 where looking at every document costs less than choosing some."""
     everything = steps.documents * steps.numbers * _NUMBER_NS
@@ -166,8 +159,7 @@ def _first_step(
         if reach >= best:
             break
         most = min(_GATHERED[-1], steps.documents)
-        calls = [(query, probe, most) for query, _ in pairs]
-        ranked = list(pool.map(lambda call: steps.gathered(*call)[0], calls))
+        ranked = [steps.gathered(query, probe, most)[0] for query, _ in pairs]
         gathered = _least(_GATHERED, ranked, [exact for _, exact in pairs], wanted, none=0)
         cost = reach + gathered * steps.numbers * _NUMBER_NS
         if gathered and cost < best:
