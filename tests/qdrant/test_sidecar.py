@@ -109,7 +109,10 @@ def test_interrupted_anywhere_it_ends_in_the_same_state(tmp_path, docs, minilm, 
         for kb in (one, other):
             assert kb.check() == []
         query = "which wood is heavy?"
-        assert one.search(query, pipeline="late").hits == other.search(query, pipeline="late").hits
+        found, wanted = (kb.search(query, pipeline="late").hits for kb in (one, other))
+        assert [hit.id for hit in found] == [hit.id for hit in wanted]
+        # An encoder's last bits may differ from call to call, and an int8 value round to the other side.
+        assert [hit.score for hit in found] == pytest.approx([hit.score for hit in wanted], rel=1e-3)
 
 
 def test_a_collection_that_is_written_meanwhile_is_a_mismatch(tmp_path, docs, minilm, monkeypatch):
