@@ -192,7 +192,6 @@ class UnitStream {
 
     void similarities(std::int64_t document, float* out) {
         const std::int64_t first = documents_.offsets[document], count = documents_.offsets[document + 1] - first;
-        // As if every vector were asked for by itself.
         std::int64_t t = 0;
         walk_rows([&] {
             const std::int64_t take = smaller(kHeight, count - t);
