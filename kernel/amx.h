@@ -314,6 +314,7 @@ class UnitStream {
         const bool tall = block.filled > kUnitRows;
         Rows rows = {rows_, kUnitBytes, kSlabBytes, true};
         if (as_stored()) rows = {sources_[0], token_bytes_, kSlab, false};
+        for (std::int64_t slab = 0; rows.gather && slab < slabs_; ++slab) gather(slab);
         for (std::int64_t group = 0; group < groups_; group += kStep) {
             // Two columns at a time: of one group, or of two.
             const char* first = packed_ + group * kColumns<kFormat> * column;
@@ -343,7 +344,6 @@ class UnitStream {
         if constexpr (kTwo && kTall) LATEWOOD_TILE_ZERO(3);
         const std::ptrdiff_t pitch = rows.pitch, width = kUnitBytes;
         for (std::int64_t slab = 0; slab < slabs_; ++slab) {
-            if (rows.gather) gather(slab);
             const char* from = rows.first + slab * rows.slab;
             LATEWOOD_TILE_LOAD(4, from, pitch);
             if constexpr (kTall) LATEWOOD_TILE_LOAD(5, from + kUnitRows * pitch, pitch);
@@ -372,18 +372,35 @@ class UnitStream {
         return _mm512_mul_ps(value, _mm512_set1_ps(block.scales[row]));
     }
 
+    // The maxima of a span's similarities with a group of 16 query vectors. Lines from `ahead` on are fetched meanwhile.
+    static Floats greatest(const Block& block, std::int64_t group, const Span& span, const char* ahead, std::int64_t move) {
+        if constexpr (kBits) {  // as integers: they all are below 2^24, so that floats would order them alike
+            const std::int32_t* at = block.sums + (group * kHeight + span.begin) * kUnitRows;
+            __m512i top = _mm512_loadu_si512(at);
+            for (int r = span.begin; r < span.end; ++r, at += kUnitRows, ahead += move) {
+                top = _mm512_max_epi32(top, _mm512_loadu_si512(at));
+                prefetch(ahead);
+            }
+            return _mm512_cvtepi32_ps(top);
+        } else {
+            Floats top = _mm512_set1_ps(kNothing);
+            for (int r = span.begin; r < span.end; ++r, ahead += move) {
+                top = max(top, value(block, group, r));
+                prefetch(ahead);
+            }
+            return top;
+        }
+    }
+
     // Joins the block's rows to the maxima of their documents, and scores those that end here.
     void read_scores(Block& block, float* scores, const char* ahead, std::int64_t move) {
         for (int i = 0; i < block.span_count; ++i) {
             const Span& span = block.spans[i];
             for (std::int64_t group = 0; group < groups_; ++group) {
                 float* best = best_ + group * kUnitRows;
-                Floats top = block.opens[i] ? _mm512_set1_ps(kNothing) : load(best);
-                for (int r = span.begin; r < span.end; ++r) {
-                    top = max(top, value(block, group, r));
-                    if (move > 0) prefetch(ahead + (group * kHeight + r) * move);
-                }
-                store(best, top);
+                const Floats top = block.opens[i] ? _mm512_set1_ps(kNothing) : load(best);
+                const char* line = move > 0 ? ahead + (group * kHeight + span.begin) * move : ahead;
+                store(best, max(top, greatest(block, group, span, line, move)));
             }
             if (!span.finished) continue;
             float sum = 0.0f;

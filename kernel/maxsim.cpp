@@ -38,11 +38,15 @@ inline std::int64_t group_slots(std::int64_t count) {
 }
 
 // How documents of a format reach the tiles.
+struct WideTile : FloatTile {
+    static constexpr bool kWideRows = true;
+};
+
 template <Format>
 struct Stored;
 template <>
 struct Stored<Format::float32> {
-    using Tile = FloatTile;
+    using Tile = WideTile;
     using Token = float;
 };
 template <>

@@ -31,6 +31,10 @@ constexpr int kOffset = [] {
         return 0;
 }();
 
+// Whether the rows that a tile reads are those of memory, four bytes for each dimension.
+template <class Tile>
+constexpr bool kWide = requires { Tile::kWideRows; };
+
 // Rows of one block. Every tile height is kAccumulators / C or a divisor of kAccumulators, so tiles fill a block.
 constexpr int kTileRows = kAccumulators;
 
@@ -76,14 +80,14 @@ struct Work {
     float* best;                          // [C * kLanes]: the tile's maxima are joined to it. Or null, and
     float* out;                           // [rows of the tile, C * kLanes]: the similarities are stored here,
     std::ptrdiff_t out_pitch;             // so many floats from row to row
-    const char* ahead;                    // memory to fetch meanwhile, kFetches<C, Step> times per stride,
+    const char* ahead;                    // memory to fetch meanwhile, kFetches times per stride,
     std::ptrdiff_t ahead_move;            // so many bytes further each time
 };
 
 // How often a stride reaches ahead. Spread out, for a burst of fetches would keep the tile's own loads waiting, and often
-// enough that even float32 rows are all fetched when no other group does its part: R / 4 lines in four steps.
-template <int C, int Step>
-constexpr int kFetches = kStride<Step> < 4 ? 1 : C == 1 ? 3 : C == 2 ? 2 : 1;
+// enough that all rows are fetched when no other group does its part: wide ones are R / 4 lines in four steps.
+template <class Tile, int C, int Step>
+constexpr int kFetches = kStride<Step> < 4 ? 1 : kWide<Tile> ? (kAccumulators / C + 3) / 4 : C == 1 ? 3 : C == 2 ? 2 : 1;
 
 // R document rows against the C registers of a group.
 template <class Tile, int C, int R, int Step>
@@ -123,7 +127,8 @@ void tile(const Work<Tile>& work) {
 #pragma GCC unroll 4
                 for (int c = 0; c < C; ++c) Tile::add(sums[r][c], q[c], d);
             }
-            if (u < kFetches<C, Step>) {
+#pragma GCC unroll 4
+            for (int f = u; f < kFetches<Tile, C, Step>; f += kStride<Step>) {
                 prefetch(ahead);
                 ahead += work.ahead_move;
             }
@@ -163,7 +168,7 @@ struct Shape {
 template <class Tile, int C, int Step>
 constexpr Shape<Tile> shape() {
     return {tile<Tile, C, kAccumulators / C, Step>, kAccumulators / C, kStride<Step> * Step * Tile::kPerLane,
-            kFetches<C, Step>};
+            kFetches<Tile, C, Step>};
 }
 
 template <class Tile>

@@ -36,6 +36,7 @@ __all__ = [
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
+_CHECKED = 1 << 13  # rows that are looked at together
 _STORED_DTYPES = (np.dtype(np.float32), np.dtype(np.float16), np.dtype(np.int8))
 
 
@@ -101,6 +102,11 @@ class Page(Passage):
             )
 
 
+def _is_finite(values: npt.NDArray[Any]) -> bool:
+    """Whether [T, D] values are; by parts, as a mask of all of them would be fresh memory, slower than the check."""
+    return all(bool(np.isfinite(values[i : i + _CHECKED]).all()) for i in range(0, len(values), _CHECKED))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MultiVectors:
     """Ragged vectors of N documents: document i owns rows offsets[i]:offsets[i+1] of `tokens`.
@@ -138,7 +144,7 @@ class MultiVectors:
                 raise ShapeError(f"scales: got {scales.shape} {scales.dtype}, expected ({len(tokens)},) float32")
             if not bool(np.isfinite(scales).all()) or bool((scales < 0).any()):
                 raise ShapeError("scales: expected finite values >= 0; the vectors that they came from were not finite")
-        elif not bool(np.isfinite(tokens).all()):
+        elif not _is_finite(tokens):
             raise ShapeError("tokens hold NaN or infinity; check the encoder that made them")
 
     @classmethod

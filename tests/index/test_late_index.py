@@ -377,9 +377,9 @@ def test_fewer_distinct_vectors_than_centroids():
 
 def test_tuning_wants_a_share_and_queries():
     with pytest.raises(UsageError, match=r"target_overlap: got 1\.5"):
-        tune(None, [np.zeros((1, 2))], [], 1.5)
+        tune(None, [np.zeros((1, 2))], [], 1.5, map)
     with pytest.raises(UsageError, match="no queries"):
-        tune(None, [], [], 0.9)
+        tune(None, [], [], 0.9, map)
 
 
 def test_overlap_by_hand():

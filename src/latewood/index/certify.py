@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +18,8 @@ from latewood.index.snapshot import IndexSnapshot
 from latewood.types import FloatArray, IntArray
 
 __all__ = ["Estimate", "Measured", "exact_best", "measure", "pseudo_queries", "tuned"]
+
+T = TypeVar("T")
 
 _BEYOND = 10  # exact results beyond the tenth, for those that tie with it
 _RESAMPLES, _SEED = 2000, 0
@@ -80,17 +84,24 @@ def exact_best(
 
     `tell` is called with the number of queries that are done, on the thread of the caller.
     """
-    best = []
 
     def search(query: FloatArray) -> tuple[IntArray, FloatArray]:
         found = snapshot.search(column, query, k + _BEYOND)
         return found.rows, found.scores
 
+    return _each(search, queries, threads, tell)
+
+
+def _each(
+    work: Callable[[FloatArray], T], queries: Sequence[FloatArray], threads: int, tell: Callable[[int], None]
+) -> list[T]:
+    """What `work` gives for each query, in order. `tell` is called on this thread; with a single one, between two."""
+    found = []
     with ThreadPoolExecutor(threads) as pool:
-        for done, found in enumerate(pool.map(search, queries), 1):
-            best.append(found)
+        for done, one in enumerate(map(work, queries) if threads == 1 else pool.map(work, queries), 1):
+            found.append(one)
             tell(done)
-    return best
+    return found
 
 
 def tuned(
@@ -119,15 +130,15 @@ def tuned(
     checked = [snapshot.checked(column, query) for query in queries]
     total = len(checked) + 1
     exact = exact_best(snapshot, column, checked, threads=threads, tell=lambda done: tell(done, total))
-    depths = tune(_steps(late, lambda: tell(total - 1, total)), checked, exact, target)
+    each = partial(_each, threads=threads, tell=lambda done: tell(total - 1, total))
+    depths = tune(_steps(late), checked, exact, target, each)
     return replace(late.manifest, depths=depths, target=target, queries=kind, tuned_on=len(checked))
 
 
-def _steps(late: LateIndex, tell: Callable[[], None]) -> Steps:
+def _steps(late: LateIndex) -> Steps:
     n = late.manifest.passages  # dead rows have no lists: an index of what is left is tuned alike
 
     def gathered(query: FloatArray, probe: int, most: int) -> tuple[IntArray, int]:
-        tell()
         rows, reached = late.cascade.candidates(query, probe, most, 1, 0, 1, None)
         return rows, int(reached)
 

@@ -26,8 +26,8 @@ MOST_CENTROIDS = 1 << 16
 PROBES = 4
 """Cells whose centroids a vector is compared with: docs/log.md, 2026-11-22, has what more of them change."""
 
-_COARSE_ROUNDS, _FINE_ROUNDS = 10, 8
-_SAMPLE_PER_CENTROID = 40
+_COARSE_ROUNDS, _FINE_ROUNDS = 10, 6
+_SAMPLE_PER_CENTROID = 32
 _COARSE_SAMPLE = 256  # vectors for each coarse centroid: their positions need no more
 _CHUNK = 1 << 16  # vectors that are assigned together; the result doesn't depend on it
 

@@ -81,6 +81,9 @@ class Depths:
         )
 
 
+Each = Callable[[Callable[[FloatArray], IntArray], Sequence[FloatArray]], Sequence[IntArray]]
+
+
 @dataclass(frozen=True, slots=True)
 class Steps:
     """The cascade's steps as `tune` calls them: each gives documents, best first.
@@ -119,7 +122,11 @@ def overlap(found: IntArray, exact: IntArray, scores: FloatArray, k: int = TUNED
 
 
 def tune(
-    steps: Steps, queries: Sequence[FloatArray], exact: Sequence[tuple[IntArray, FloatArray]], target: float
+    steps: Steps,
+    queries: Sequence[FloatArray],
+    exact: Sequence[tuple[IntArray, FloatArray]],
+    target: float,
+    each: Each,
 ) -> Depths:
     """The cheapest depths that keep `target` of the exact top ten on these queries, with room to spare.
 
@@ -128,6 +135,7 @@ def tune(
         queries: n of them, [Q, D] each.
         exact: for each, documents and scores by exhaustive scoring, best first; a few more than ten.
         target: of the mean overlap@10, below 1.
+        each: applies a step to all queries, in order; on several threads, if it likes.
 
     Raises:
         UsageError: a target that is no share, or no queries.
@@ -137,30 +145,33 @@ def tune(
     if not queries:
         raise UsageError("no queries to tune on")
     loss = 1.0 - target
-    pairs = list(zip(queries, exact, strict=True))
-    probe, gathered = _first_step(steps, pairs, 1.0 - _SHARES[0] * loss)
+    probe, gathered = _first_step(steps, queries, exact, 1.0 - _SHARES[0] * loss, each)
     most = min(_REFINED[-1], steps.documents)
-    ranked = [steps.refined(query, probe, gathered, most) for query, _ in pairs]
+    ranked = each(lambda query: steps.refined(query, probe, gathered, most), queries)
     refined = _least(_REFINED, ranked, exact, 1.0 - _SHARES[1] * loss)
-    ranked = [steps.signed(query, probe, gathered, refined, refined) for query, _ in pairs]
+    ranked = each(lambda query: steps.signed(query, probe, gathered, refined, refined), queries)
     full = _least(_FULL, ranked, exact, 1.0 - _SHARES[2] * loss)
     return Depths(probe, gathered, max(refined, full), full)
 
 
 def _first_step(
-    steps: Steps, pairs: Sequence[tuple[FloatArray, tuple[IntArray, FloatArray]]], wanted: float
+    steps: Steps,
+    queries: Sequence[FloatArray],
+    exact: Sequence[tuple[IntArray, FloatArray]],
+    wanted: float,
+    each: Each,
 ) -> tuple[int, int]:
     """n_probe and n_gathered; 0 where looking at every document costs less than choosing some."""
     everything = steps.documents * steps.numbers * _NUMBER_NS
     best, choice = everything, (0, steps.documents)
-    vectors = float(np.mean([len(query) for query, _ in pairs]))
+    vectors = float(np.mean([len(query) for query in queries]))
+    most = min(_GATHERED[-1], steps.documents)
     for probe in _PROBES:
         reach = vectors * probe * steps.per_centroid * _POSTING_NS
         if reach >= best:
             break
-        most = min(_GATHERED[-1], steps.documents)
-        ranked = [steps.gathered(query, probe, most)[0] for query, _ in pairs]
-        gathered = _least(_GATHERED, ranked, [exact for _, exact in pairs], wanted, none=0)
+        ranked = each(lambda query, probe=probe: steps.gathered(query, probe, most)[0], queries)  # type: ignore[misc]
+        gathered = _least(_GATHERED, ranked, exact, wanted, none=0)
         cost = reach + gathered * steps.numbers * _NUMBER_NS
         if gathered and cost < best:
             best, choice = cost, (probe, gathered)
@@ -175,8 +186,17 @@ def _least(
     none: int | None = None,
 ) -> int:
     """The first rung that keeps enough; the last one, or `none`, where none does."""
+    kept = [_kept(rows, *best) for rows, best in zip(ranked, exact, strict=True)]
     for depth in ladder:
-        kept = np.mean([overlap(rows[:depth], *best) for rows, best in zip(ranked, exact, strict=True)])
-        if kept >= wanted:
+        if np.mean([at(depth) for at in kept]) >= wanted:
             return depth
     return ladder[-1] if none is None else none
+
+
+def _kept(ranked: IntArray, exact: IntArray, scores: FloatArray) -> Callable[[int], float]:
+    """`overlap` of the first so many of a ranking, of which it is worked out once where the good ones are."""
+    wanted = min(TUNED_K, len(exact))
+    if not wanted:
+        return lambda depth: 1.0
+    places = np.flatnonzero(np.isin(ranked, exact[scores >= scores[wanted - 1] - TIE]))
+    return lambda depth: min(wanted, int(np.searchsorted(places, depth))) / wanted

@@ -391,10 +391,22 @@ def _chain(first: Any, others: Iterator[Any]) -> Iterator[Any]:
 def _batches(
     documents: Arrays, ids: Iterator[str] | None, first: int = 0, width: int | None = None
 ) -> Iterator[tuple[list[str], MultiVectors]]:
-    """Documents in batches of about 128 MB; how they fall depends on the documents alone."""
+    """Documents in batches of about 128 MB; how they fall depends on the documents alone.
+
+    The next batch overwrites the one before: memory that was never touched costs more than what is done with it.
+    """
     held: list[npt.NDArray[Any]] = []
     names: list[str] = []
     size = 0
+    buffer = np.empty((0, 0), np.float32)
+
+    def joined() -> MultiVectors:
+        nonlocal buffer
+        offsets = np.cumsum([0, *(len(each) for each in held)], dtype=np.int64)
+        if not buffer.shape[1] or len(buffer) < offsets[-1]:
+            buffer = np.empty((offsets[-1], held[0].shape[1]), np.float32)
+        return MultiVectors(np.concatenate(held, out=buffer[: offsets[-1]]), offsets)
+
     for number, document in enumerate(documents, first):
         array = np.asarray(document)
         width = held[0].shape[1] if held else width
@@ -411,10 +423,10 @@ def _batches(
         held.append(array.astype(np.float32, copy=False))
         size += array.size * 4
         if size >= _SEGMENT_BYTES:
-            yield names, MultiVectors.of(held)
+            yield names, joined()
             held, names, size = [], [], 0
     if held:
-        yield names, MultiVectors.of(held)
+        yield names, joined()
 
 
 def _next_id(ids: Iterator[str], number: int) -> str:
