@@ -22,8 +22,8 @@ _PROBES = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 _GATHERED = (200, 300, 400, 600, 800, 1200, 1600, 2400, 3200, 4800, 6400, 9600, 12800, 19200, 25600, 51200)
 # They begin where going deeper costs little: overlapping windows and other near-duplicates need more of both than
 # sampled queries tell (docs/index.md).
-_REFINED = (256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
-_FULL = (96, 128, 160, 192, 256, 384, 512, 768, 1024)
+_REFINED = (256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 2048, 3072, 4096)
+_FULL = (96, 112, 128, 144, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 1024)
 
 # What a step costs, in nanoseconds of one core; only their ratios matter, and those are alike on all machines.
 _POSTING_NS, _NUMBER_NS = 2.5, 0.8

@@ -42,7 +42,7 @@ __all__ = ["LATE_FOLDER", "LateUpkeep", "build_late", "extend_late", "is_outgrow
 LATE_FOLDER = "derived/late"
 
 _TARGET = 0.99
-_SAMPLES = 200
+_SAMPLES = 128
 _EXHAUSTIVE = 4 * 10**9  # token vectors that tuning scores exhaustively: about a minute of one core
 
 _TAIL, _LEAST_TAIL = 1 / 256, 1 << 15
@@ -75,7 +75,7 @@ def build_late(
         index: whose newest generation is covered; the write lock is taken.
         column: of token vectors, int8 with scales or floats.
         target_overlap: mean overlap@10 with exhaustive scoring that the depths are tuned for, below 1.
-        queries: [Q, D] float32 each, to tune on; None for 200 runs of token vectors out of the documents.
+        queries: [Q, D] float32 each, to tune on; None for 128 runs of token vectors out of the documents.
         kind: what they are, "given" or "pseudo".
         centroids: K; None for about 8 times the root of the number of vectors.
         memory_budget: bytes beyond the output.
