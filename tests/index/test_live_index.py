@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import random
+import sys
+from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from latewood import _reference
+from latewood import _reference, maxsim
 from latewood.errors import CorruptionError, InputError, LockedError, ShapeError
 from latewood.index import Catalogue, Index, Space
 from latewood.index import ids as ids_module
 from latewood.index import segment as segment_module
+from latewood.index import snapshot as snapshot_module
 from latewood.index.format import SegmentFile
 from latewood.index.live import CATALOGUE
 from latewood.types import MultiVectors
@@ -292,3 +296,37 @@ def test_what_was_damaged_since_it_was_written_is_not_copied(index):
     with pytest.raises(CorruptionError, match=r"block 0 of 'late'"):
         index.compact_once()
     assert len(index.snapshot().segments) == 16
+
+
+def mapped_bytes(path):
+    """Of a file, resident in this process."""
+    total, ours = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if line.split()[0][-1] != ":":
+            ours = line.endswith(str(path))
+        elif ours and line.startswith("Rss:"):
+            total += int(line.split()[1]) << 10
+    return total
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process has mapped is read from /proc")
+def test_a_large_columns_pages_are_given_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(snapshot_module, "_LARGE", 1 << 20)
+    rng = np.random.default_rng(0)
+    documents = MultiVectors.of([rng.standard_normal((1000, D), dtype=np.float32) for _ in range(400)])
+    Index.create(tmp_path, "", {})
+    with closing(opened(tmp_path)) as writer:
+        keys = [str(number) for number in range(len(documents))]
+        dense = MultiVectors.of([documents[i][:1] for i in range(len(documents))])
+        writer.commit(keys, {"late": maxsim.quantize(documents), "dense": dense}, {}, 0, lambda rows: None)
+    with closing(opened(tmp_path)) as index:
+        snapshot = index.snapshot()
+        path = tmp_path / "segments" / snapshot.segments[0].record.file
+        query = rng.standard_normal((4, D), dtype=np.float32)
+        expected = _reference.scores(query, maxsim.quantize(documents))
+        whole = snapshot.segments[0].file.bytes_of("late")
+        for rows in np.array_split(rng.permutation(len(documents)), 50):
+            np.testing.assert_allclose(snapshot.scores("late", query, rows), expected[rows], rtol=1e-5)
+            assert mapped_bytes(path) < whole / 3
+        assert mapped_bytes(path) > 0
+        assert np.array_equal(snapshot.vectors("late", np.arange(9)).tokens, maxsim.quantize(documents).tokens[:9000])

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
+
 from latewood.errors import StorageError
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "flush_folder",
     "map_file",
     "publish",
+    "release",
     "remove_unused",
     "write_all",
 ]
@@ -153,6 +156,20 @@ def map_file(path: Path) -> memoryview:
         return _map_without_descriptor(descriptor, size)
     finally:
         os.close(descriptor)
+
+
+def release(content: memoryview) -> None:
+    """Let go of the whole pages of a part of a mapped file; they are mapped again when they are read.
+
+    Pages that were read once count as a process's memory for as long as the file is mapped. Does nothing but on Linux.
+    """
+    if sys.platform != "linux" or not len(content):
+        return
+    start = np.frombuffer(content, np.uint8).ctypes.data
+    first, stop = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, (start + len(content)) // mmap.PAGESIZE * mmap.PAGESIZE
+    if stop > first:
+        libc = ctypes.CDLL(None)
+        libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(stop - first), mmap.MADV_DONTNEED)
 
 
 def _map_without_descriptor(descriptor: int, size: int) -> memoryview:

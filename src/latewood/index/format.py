@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latewood.errors import CorruptionError, InputError
-from latewood.index.disk import disk_errors, map_file, publish, write_all
+from latewood.index.disk import disk_errors, map_file, publish, release, write_all
 from latewood.types import IntArray
 
 __all__ = ["BLOCK_BYTES", "VERSION", "Array", "Pieces", "SegmentFile", "SegmentSeal", "write_segment"]
@@ -246,6 +246,12 @@ class SegmentFile:
         for block in blocks:
             self._verify_block(name, entry, int(block))
         self._pending[name] = count - int(np.count_nonzero(self._verified[first : first + count]))
+
+    def release(self, name: str) -> None:
+        """Let go of what this process has mapped of an array; it is mapped again when it is read."""
+        if name in self:
+            entry = self._entry(name)
+            release(self._map[entry.offset : entry.offset + entry.bytes])
 
     def findings(self) -> list[str]:
         """One line for every block that is not what was written, and for gaps that aren't zero. Reads all."""

@@ -15,6 +15,7 @@ from latewood import _kernel, maxsim
 from latewood.errors import InputError, ShapeError
 from latewood.index.catalogue import Head
 from latewood.index.depths import TUNED_K
+from latewood.index.format import BLOCK_BYTES
 from latewood.index.ids import IdTable
 from latewood.index.levels import SHORT_LIST, SHORT_LIST_OF_BITS, Space, floats_of, signs_of
 from latewood.index.ranking import best
@@ -25,6 +26,12 @@ __all__ = ["IndexSnapshot", "Space"]
 
 _SPELLED = 256
 """Documents whose bits are spelled out as bytes together: about 40 MB of them."""
+
+
+_LARGE, _HELD = 256 << 20, 1 / 32
+"""Bytes of a column from which on not all of it stays mapped, and the share that does."""
+_AROUND = 64 << 10
+"""Bytes that the system maps with those that are read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +165,40 @@ class IndexSnapshot:
             parts = [signs.scores(query, self._codes(column, rows[cut : cut + _SPELLED])) for cut in cuts]
             return np.concatenate(parts)
         owner, local = self._located(rows)
-        return self._part(column).scores(query, owner, local)
+        scores: FloatArray = self._part(column).scores(query, owner, local)
+        self._let_go(column, len(rows) * _AROUND + int(self._mean_bytes(column) * len(rows)))
+        return scores
+
+    def _mean_bytes(self, column: str) -> float:
+        return self._bytes(column) / max(1, len(self.alive))
+
+    def _bytes(self, column: str) -> int:
+        if column not in self._sizes:
+            self._sizes[column] = sum(segment.file.bytes_of(column) for segment in self.segments)
+        return self._sizes[column]
+
+    def _let_go(self, column: str, more: int) -> None:
+        """Count bytes of a column that were mapped; beyond a share of a large one, give all of its pages back.
+
+        Else a process that searches long enough holds all vectors, though each search reads few of them.
+        """
+        total = self._bytes(column)
+        if total < _LARGE:
+            return
+        self._mapped[column] = self._mapped.get(column, 0) + more
+        if self._mapped[column] > total * _HELD:
+            self._mapped[column] = 0
+            for segment in self.segments:
+                segment.file.release(column)
+                segment.file.release(f"{column}.scales")
+
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        return {}
+
+    @cached_property
+    def _mapped(self) -> dict[str, int]:
+        return {}
 
     def _part(self, column: str) -> _kernel.Parts:
         """The segments' vectors as the kernel takes them, all in one call: sixty calls took 4 ms."""
@@ -193,6 +233,7 @@ class IndexSnapshot:
             for segment, _, local in self._by_segment(new):
                 segment.touch(column, local)
             touched[new] = True
+            self._let_go(column, len(new) * BLOCK_BYTES)
 
     def checked(self, column: str, query: FloatArray) -> FloatArray:
         """The query as the kernel takes it; without segments it would never reach the kernel, which checks, too."""
