@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latewood.errors import UsageError
-from latewood.index.certify import pseudo_queries, tuned
+from latewood.index.certify import pseudo_queries
 from latewood.index.disk import disk_errors
 from latewood.index.format import Array, Pieces, SegmentFile
 from latewood.index.late import LateIndex, Manifest
@@ -35,6 +35,7 @@ from latewood.index.late_build import (
 )
 from latewood.index.live import Index
 from latewood.index.snapshot import IndexSnapshot
+from latewood.index.tuning import tuned
 from latewood.types import FloatArray, IntArray
 
 __all__ = ["LATE_FOLDER", "LateUpkeep", "build_late", "extend_late", "is_outgrown", "uncovered"]
@@ -42,8 +43,7 @@ __all__ = ["LATE_FOLDER", "LateUpkeep", "build_late", "extend_late", "is_outgrow
 LATE_FOLDER = "derived/late"
 
 _TARGET = 0.99
-_SAMPLES = 128
-_EXHAUSTIVE = 4 * 10**9  # token vectors that tuning scores exhaustively: about a minute of one core
+_SAMPLES = 256
 
 _TAIL, _LEAST_TAIL = 1 / 256, 1 << 15
 """Vectors that may be scored exactly behind an index: as a share of it, and at least. At 10.7 million vectors both take
@@ -75,7 +75,7 @@ def build_late(
         index: whose newest generation is covered; the write lock is taken.
         column: of token vectors, int8 with scales or floats.
         target_overlap: mean overlap@10 with exhaustive scoring that the depths are tuned for, below 1.
-        queries: [Q, D] float32 each, to tune on; None for 128 runs of token vectors out of the documents.
+        queries: [Q, D] float32 each, to tune on; None for 256 runs of token vectors out of the documents.
         kind: what they are, "given" or "pseudo".
         centroids: K; None for about 8 times the root of the number of vectors.
         memory_budget: bytes beyond the output.
@@ -126,8 +126,7 @@ def _built(
         progress("tune", 0, 1)
     tell = progress or (lambda step, done, total: None)
     if not given:
-        affordable = max(50, min(_SAMPLES, _EXHAUSTIVE // vectors))
-        given, kind = pseudo_queries(snapshot, column, affordable, seed), "pseudo"
+        given, kind = pseudo_queries(snapshot, column, _SAMPLES, seed), "pseudo"
     late = LateIndex(folder, manifest)
     manifest = tuned(
         late, snapshot, column, given, target_overlap, kind=kind, threads=threads, tell=partial(tell, "tune")
