@@ -7,10 +7,13 @@ import io
 import httpx
 import numpy as np
 import pytest
+import tiny_vision
 from reportlab.pdfgen.canvas import Canvas
 from serving import running
 
+from latewood import reindex
 from latewood.collection import Collection
+from latewood.encode import load
 from latewood.folders import index_paths
 from latewood.ingest import Reading
 
@@ -106,3 +109,30 @@ def test_the_search_page_shows_the_page(served):
     html = http.get("/", params={"q": "dense wood"}).raise_for_status().text
     assert '<img src="/v1/collections/papers/pages/a%20b.pdf%231?query=dense+wood" loading="lazy"' in html
     assert "Page 1 of a b.pdf, with what matched" in html
+
+
+def test_a_model_that_reads_images_is_a_stage_like_any_other(tmp_path, minilm):
+    (tmp_path / "pdfs").mkdir()
+    (tmp_path / "pdfs" / "a.pdf").write_bytes(pdf("late wood is dense", "bark protects the tree"))
+    vision = load(tiny_vision.colqwen2(tmp_path / "model"))
+    with Collection.create(tmp_path / "kb.lw", minilm) as kb:
+        index_paths(kb, [tmp_path / "pdfs"], reading=Reading(ocr="off", images=True))
+    reindex.build(tmp_path / "kb.lw", vision.spec.name)
+    with Collection.open(tmp_path / "kb.lw", minilm) as kb:
+        expected = {
+            pipeline: [(hit.id, hit.score) for hit in kb.search("dense wood", 5, pipeline).hits]
+            for pipeline in ("pages", "(late:5 + pages:5)", "pages:5 >> late")
+        }
+    assert {name for name, _ in expected["pages"]} == {"a.pdf#1", "a.pdf#2"}
+    with running(tmp_path / "kb.lw") as server, httpx.Client(base_url=server.url, timeout=60) as http:
+        for pipeline, hits in expected.items():
+            body = {"query": "dense wood", "k": 5, "pipeline": pipeline, "explain": "+" not in pipeline}
+            answer = http.post("/v1/search", json=body)
+            assert answer.status_code == 200, answer.text
+            found = answer.json()
+            assert [hit["id"] for hit in found["hits"]] == [name for name, _ in hits]
+            # An encoder's last bits may differ between two processes.
+            assert [hit["score"] for hit in found["hits"]] == pytest.approx([score for _, score in hits], rel=1e-3)
+        page = next(hit["page"] for hit in found["hits"] if hit["page"])
+        assert page["file"] == "a.pdf"
+        assert http.get("/v1/collections/kb/pages/a.pdf%232", params={"query": "dense wood"}).status_code == 200

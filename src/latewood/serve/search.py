@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
@@ -57,7 +58,7 @@ class RegionBody(BaseModel):
 class PlaceBody(BaseModel):
     """Where a hit is that is a page: see docs/pages.md."""
 
-    file: str
+    file: str = Field(description="Its name, without the folder.")
     number: int
     size: list[float]
     regions: list[RegionBody]
@@ -129,10 +130,14 @@ async def search(request: Request, body: SearchBody) -> Response:
 
 
 def ranking_json(ranking: Ranking, collection: str, generation: int) -> dict[str, Any]:
-    """A ranking as it is answered."""
+    """A ranking as it is answered; of the files of pages the names alone, as their folders are nobody's business."""
+    told = ranking_as_json(ranking)
+    for hit in told["hits"]:
+        if "page" in hit:
+            hit["page"]["file"] = PurePath(hit["page"]["file"]).name
     timings = [{"stage": t.stage, "ms": round(t.ms, 3), "candidates": t.candidates} for t in ranking.timings]
     return {
-        **ranking_as_json(ranking),
+        **told,
         "collection": collection,
         "generation": generation,
         "cut": ranking.cut,
