@@ -7,10 +7,10 @@ import io
 import httpx
 import numpy as np
 import pytest
-import tiny_vision
 from reportlab.pdfgen.canvas import Canvas
 from serving import running
 
+import tiny_vision
 from latewood import reindex
 from latewood.collection import Collection
 from latewood.encode import load
