@@ -53,6 +53,18 @@ def checkpoint(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", FORMATS)
+def test_questions_together_are_as_questions_alone(checkpoint, name):
+    encoder = checkpoint(name)[1]
+    texts = [*QUESTIONS, LONG, "a"]
+    assert encoder.encode_queries([]) == []
+    for text, together in zip(texts, encoder.encode_queries(texts), strict=True):
+        alone = encoder.encode_query(text)
+        assert (together.text, together.labels, together.cut) == (text, alone.labels, alone.cut)
+        assert together.dense is None
+        np.testing.assert_allclose(together.tokens, alone.tokens, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", FORMATS)
 def test_vectors_and_scores_are_those_of_sentence_transformers(checkpoint, name):
     folder, encoder, theirs = checkpoint(name)
     assert (encoder.spec.dim, encoder.spec.dense_dim, encoder.spec.dtype) == (16, 0, "float32")

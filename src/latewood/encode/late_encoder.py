@@ -90,26 +90,37 @@ class LateEncoder(WindowEncoder):
         Raises:
             InputError: the text is not a string.
         """
+        return self.encode_queries([text])[0]
+
+    def encode_queries(self, texts: Sequence[str]) -> list[EncodedQuery]:
+        """Encode queries in one forward pass, as a service does with those that wait for it together.
+
+        Among others a query's vectors move by rounding only, as those of passages do.
+
+        Raises:
+            InputError: a text is not a string.
+        """
         import torch
 
-        check_texts([text])
+        check_texts(texts)
+        if not texts:
+            return []
         prompt = self._spec.query_prompt
-        windowed = self._queries.split([text], prompt, truncate=True, with_spans=True)[0]
-        features = self._model.preprocess([readable(text)], prompt=prompt or None, task="query")
-        ids = features["input_ids"][0].tolist()
+        split = self._queries.split(texts, prompt, truncate=True, with_spans=True)
+        features = self._model.preprocess([readable(text) for text in texts], prompt=prompt or None, task="query")
+        ids = features["input_ids"].tolist()
         placed = {name: v.to(self._model.device) if torch.is_tensor(v) else v for name, v in features.items()}
         with torch.inference_mode():
             output = self._model(placed, task="query")
-            vectors = output["token_embeddings"][0].float().cpu().numpy()
-            scored = output["attention_mask"][0].bool().cpu().numpy()
-        labels = self._query_labels(ids, windowed)
-        return EncodedQuery(
-            text=text,
-            dense=None,
-            tokens=np.ascontiguousarray(vectors[scored]),
-            labels=tuple(label for label, counts in zip(labels, scored, strict=True) if counts),
-            cut=windowed.cut,
-        )
+            vectors = output["token_embeddings"].float().cpu().numpy()
+            scored = output["attention_mask"].bool().cpu().numpy()
+        found = []
+        for i, (text, windowed) in enumerate(zip(texts, split, strict=True)):
+            labels = zip(self._query_labels(ids[i], windowed), scored[i], strict=True)
+            tokens = np.ascontiguousarray(vectors[i][scored[i]])
+            shown = tuple(label for label, counts in labels if counts)
+            found.append(EncodedQuery(text, None, tokens, shown, cut=windowed.cut))
+        return found
 
     def _query_labels(self, ids: Sequence[int], windowed: Windowed) -> list[TokenLabel]:
         """Labels of all tokens of a query; those that expand it stand for no characters."""
