@@ -12,6 +12,7 @@ import ctypes
 import errno
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -119,6 +120,16 @@ def create(folder: Path, how: str, at: int) -> bool:
     return reached
 
 
+def remove(folder: Path) -> None:
+    """With patience: a thread of tantivy may still put down a file of a build whose disk has just failed."""
+    for _ in range(50):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
+    shutil.rmtree(folder)
+
+
 def search(folder: Path, how: str, at: int) -> bool:
     """A search may have to write BM25's files; where it can't, it must give the same answer all the same."""
     path = folder / f"{at}.lw"
@@ -148,7 +159,7 @@ def main(folder: Path, what: str, how: str, step: int) -> int:
     at = 1
     attempt = {"create": create, "search": search, "compact": compact, "copy": copy}.get(what, partial(change, what))
     while attempt(folder, how, at):
-        shutil.rmtree(folder / f"{at}.lw")
+        remove(folder / f"{at}.lw")
         at += step
     return at - 1
 
