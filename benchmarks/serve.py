@@ -25,7 +25,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPException
 from itertools import cycle
 from pathlib import Path
@@ -66,14 +66,24 @@ def quantile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
+def asked(client: HTTPConnection, path: str, body: Any) -> bytes:
+    """The answer, by the standard library's client: it takes the least of what is measured."""
+    client.request("POST", path, json.dumps(body).encode(), {"content-type": "application/json"})
+    answer = client.getresponse()
+    content = answer.read()
+    if answer.status != 200:
+        raise HTTPException(f"{answer.status} {content[:200]!r}")
+    return content
+
+
 def one_client(url: str, kb: Collection, questions: Sequence[str]) -> dict[str, float]:
     """Median milliseconds over HTTP and in process, in turns; the answers must agree."""
     over_http, in_process = [], []
     pipeline = kb.bind(PIPELINE)
-    with httpx.Client(base_url=url, timeout=60) as client:
+    with closing(HTTPConnection(url.removeprefix("http://"), timeout=60)) as client:
         for i, question in enumerate([*questions[:10], *questions]):
             started = time.perf_counter()
-            found = client.post("/v1/search", json={"query": question, "pipeline": PIPELINE}).raise_for_status().json()
+            found = json.loads(asked(client, "/v1/search", {"query": question, "pipeline": PIPELINE}))
             between = time.perf_counter()
             expected = pipeline.rank(question, texts=True)
             ended = time.perf_counter()
@@ -88,10 +98,10 @@ def one_client(url: str, kb: Collection, questions: Sequence[str]) -> dict[str, 
 def added_by_http(url: str, questions: Sequence[str]) -> float:
     """Median milliseconds of a request that are not its stages'."""
     added = []
-    with httpx.Client(base_url=url, timeout=60) as client:
+    with closing(HTTPConnection(url.removeprefix("http://"), timeout=60)) as client:
         for question in questions:
             started = time.perf_counter()
-            found = client.post("/v1/search", json={"query": question, "pipeline": PIPELINE}).raise_for_status().json()
+            found = json.loads(asked(client, "/v1/search", {"query": question, "pipeline": PIPELINE}))
             spent = (time.perf_counter() - started) * 1e3
             added.append(spent - sum(timing["ms"] for timing in found["timings"]))
     return statistics.median(added)
@@ -100,32 +110,25 @@ def added_by_http(url: str, questions: Sequence[str]) -> float:
 def load(url: str, asks: Sequence[Ask], clients: int, seconds: float) -> dict[str, Any]:
     """Many clients, each with one connection, asking one thing after the other.
 
-    By the standard library's client and with bodies made beforehand: they share the service's cores.
+    They share the service's cores, so they do as little as they can.
     """
     spent: list[float] = []
     errors: list[str] = []
     host = url.removeprefix("http://")
-    bodies = [(path, json.dumps(body).encode()) for path, body in asks]
     stop = time.perf_counter() + seconds
 
     def client(number: int) -> None:
-        connection = HTTPConnection(host, timeout=60)
-        for path, body in cycle([*bodies[number:], *bodies[:number]]):
-            started = time.perf_counter()
-            if started >= stop:
-                break
-            try:
-                connection.request("POST", path, body, {"content-type": "application/json"})
-                answer = connection.getresponse()
-                content = answer.read()
-                if answer.status == 200:
+        with closing(HTTPConnection(host, timeout=60)) as connection:
+            for path, body in cycle([*asks[number:], *asks[:number]]):
+                started = time.perf_counter()
+                if started >= stop:
+                    return
+                try:
+                    asked(connection, path, body)
                     spent.append((time.perf_counter() - started) * 1e3)
-                else:
-                    errors.append(f"{answer.status} {content[:200]!r}")
-            except (HTTPException, OSError) as error:
-                errors.append(str(error))
-                connection.close()
-        connection.close()
+                except (HTTPException, OSError) as error:
+                    errors.append(str(error))
+                    connection.close()
 
     threads = [threading.Thread(target=client, args=(i,)) for i in range(clients)]
     for thread in threads:

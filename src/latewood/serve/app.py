@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ from latewood.serve.service import Service
 from latewood.serve.sessions import Sessions
 
 __all__ = ["create_app", "listen"]
+
+_SWITCH_SECONDS = 0.0005
 
 STATIC = Path(__file__).parent / "static"
 
@@ -92,6 +95,8 @@ def listen(
     Raises:
         OSError: the address can't be had.
     """
+    # Requests' threads come back from the kernel and from torch all the time: at Python's 5 ms each waits for another.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     config = uvicorn.Config(
         create_app(service),
         host=host,
