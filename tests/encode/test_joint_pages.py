@@ -10,10 +10,10 @@ import io
 
 import numpy as np
 import pytest
-import tiny_vision as tiny
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
+import tiny_vision as tiny
 from latewood import _reference, reindex
 from latewood.collection import Collection
 from latewood.encode import load

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tiny_vision as tiny
 
+import tiny_vision as tiny
 from latewood import maxsim
 from latewood.encode import VisionEncoder, load
 from latewood.errors import InputError, ModelError
