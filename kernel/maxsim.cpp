@@ -37,11 +37,12 @@ inline std::int64_t group_slots(std::int64_t count) {
     return slots;
 }
 
-// How documents of a format reach the tiles.
+// float32 rows are read where they lie in memory; other formats' from a block that was widened beforehand.
 struct WideTile : FloatTile {
     static constexpr bool kWideRows = true;
 };
 
+// How documents of a format reach the tiles.
 template <Format>
 struct Stored;
 template <>

@@ -8,7 +8,6 @@ import shutil
 import numpy as np
 import pypdfium2 as pdfium
 import pytest
-from letter_encoder import LetterEncoder
 from made_pages import drawn
 from typer.testing import CliRunner
 
@@ -32,6 +31,7 @@ from latewood.pages import (
 )
 from latewood.pages import drawn as tinted
 from latewood.types import Page, TokenLabel
+from letter_encoder import LetterEncoder
 
 OFF = Reading(ocr="off")
 LINES = [(30, 250, "quick brown foxes"), (210, 40, "lazy dogs")]

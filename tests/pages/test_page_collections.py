@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 import pytest
-from letter_encoder import LetterEncoder
 from made_pages import by_hand, drawn, scanned
 from typer.testing import CliRunner
 
@@ -15,6 +14,7 @@ from latewood.collection import Collection
 from latewood.folders import index_paths
 from latewood.ingest import PageRanges, Reading, Rules
 from latewood.types import Page, Passage
+from letter_encoder import LetterEncoder
 
 
 @pytest.fixture

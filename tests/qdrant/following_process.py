@@ -7,40 +7,11 @@ from __future__ import annotations
 
 import sys
 
-import numpy as np
-
 from latewood import migrate, sidecar
-from latewood.types import EncodedPassages, EncodedQuery, EncoderSpec, MultiVectors, TokenLabel
+from letter_encoder import LetterEncoder
 
 READ = {"text": ["body"], "source": "doc"}
 COUNT = 240
-
-
-class LetterEncoder:
-    """A vector per word, of its letters; the bundled model would spend the whole test on loading."""
-
-    spec = EncoderSpec("letters", "0" * 64, dim=26, dense_dim=26, max_length=512, overlap=0)
-
-    def encode_passages(self, texts, progress=None):
-        tokens = [np.stack([letters(word) for word in text.split()]) for text in texts]
-        if progress is not None:
-            progress(len(texts))
-        return EncodedPassages(MultiVectors.of(tokens, 26), MultiVectors.of([letters(t)[None] for t in texts], 26))
-
-    def encode_query(self, text):
-        vectors = np.stack([letters(word) for word in text.split()])
-        return EncodedQuery(text, letters(text), vectors, tuple(TokenLabel(word, 0, 0) for word in text.split()))
-
-    def label(self, text):
-        return [TokenLabel(word, 0, 0) for word in text.split()]
-
-    def count_tokens(self, text):
-        return len(text.split())
-
-
-def letters(word):
-    counts = np.array([word.lower().count(chr(97 + i)) + 0.01 for i in range(26)], np.float32)
-    return counts / float(np.linalg.norm(counts))
 
 
 def text_of(number):

@@ -15,11 +15,12 @@ import theirs
 
 pytest.importorskip("qdrant_client")
 
-from following_process import COUNT, READ, LetterEncoder, follow, text_of
+from following_process import COUNT, READ, follow, text_of
 
 from latewood import sidecar
 from latewood.collection import Collection
 from latewood.qdrant import QdrantCollection
+from letter_encoder import LetterEncoder
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kill -9 is a signal of POSIX")
