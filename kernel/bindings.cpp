@@ -3,6 +3,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -213,60 +214,93 @@ using Short = nb::ndarray<const std::uint16_t, nb::ndim<1>, nb::c_contig, nb::de
 using Words = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Bytes = nb::ndarray<const std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Codes = nb::ndarray<const std::uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Centroids = nb::ndarray<const std::int8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Vectors = nb::ndarray<const std::int8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
-// cascade.h, over arrays that it keeps alive. What the numbers in them must be is checked by latewood.index.
-class Cascade {
-    Centroids centroids_;
+// cascade.h, over arrays that these keep alive. What the numbers in them must be is checked by latewood.index.
+class Centroids {
+    Vectors vectors_;
     Scales scales_;
-    Short numbers_;
-    Integers number_offsets_;
-    Words postings_;
-    Integers posting_offsets_;
-    Codes codes_;
-    Integers token_offsets_;
-    std::vector<std::int64_t> centroid_offsets_;
-    std::vector<std::int32_t> centroid_sums_;
-    latewood::Lists lists_;
+    std::vector<std::int64_t> offsets_;
+    std::vector<std::int32_t> sums_;
+    float longest_;
 
   public:
-    Cascade(Centroids centroids, Scales scales, float longest, Short numbers, Integers number_offsets, Words postings,
-            Integers posting_offsets, Codes codes, Integers token_offsets)
-        : centroids_(std::move(centroids)), scales_(std::move(scales)), numbers_(std::move(numbers)),
-          number_offsets_(std::move(number_offsets)), postings_(std::move(postings)),
+    Centroids(Vectors vectors, Scales scales, float longest)
+        : vectors_(std::move(vectors)), scales_(std::move(scales)), longest_(longest) {
+        const auto count = static_cast<std::int64_t>(vectors_.shape(0)), dim = static_cast<std::int64_t>(vectors_.shape(1));
+        if (count == 0 || count > 65536 || dim == 0) throw nb::value_error("centroids: expected [1 to 65536, D]");
+        if (scales_.shape(0) != vectors_.shape(0)) throw nb::value_error("scales: expected one for each centroid");
+        for (std::int64_t i = 0; i <= count; ++i) offsets_.push_back(i);
+        for (std::int64_t i = 0; i < count; ++i)
+            sums_.push_back(std::accumulate(vectors_.data() + i * dim, vectors_.data() + (i + 1) * dim, 0));
+    }
+
+    latewood::Centroids view() const {
+        const auto dim = static_cast<std::int64_t>(vectors_.shape(1));
+        return {{Format::int8, dim, vectors_.data(), offsets_.data(), scales_.data()}, sums_.data(),
+                static_cast<std::int64_t>(vectors_.shape(0)), longest_};
+    }
+};
+
+class Lists {
+    Short numbers_;
+    Integers number_offsets_;
+    std::optional<Words> postings_;
+    std::optional<Integers> posting_offsets_;
+    Codes codes_;
+    Integers token_offsets_;
+
+  public:
+    Lists(Short numbers, Integers number_offsets, std::optional<Words> postings, std::optional<Integers> posting_offsets,
+          Codes codes, Integers token_offsets)
+        : numbers_(std::move(numbers)), number_offsets_(std::move(number_offsets)), postings_(std::move(postings)),
           posting_offsets_(std::move(posting_offsets)), codes_(std::move(codes)),
           token_offsets_(std::move(token_offsets)) {
-        const std::int64_t dim = static_cast<std::int64_t>(centroids_.shape(1));
-        const std::size_t count = centroids_.shape(0), documents = number_offsets_.shape(0);
-        if (count == 0 || count > 65536 || dim == 0) throw nb::value_error("centroids: expected [1 to 65536, D]");
-        if (scales_.shape(0) != count || posting_offsets_.shape(0) != count + 1 || documents == 0 ||
-            token_offsets_.shape(0) != documents || codes_.shape(1) != static_cast<std::size_t>((dim + 7) / 8))
-            throw nb::value_error("cascade: arrays don't fit each other");
-        for (std::size_t i = 0; i <= count; ++i) centroid_offsets_.push_back(static_cast<std::int64_t>(i));
-        for (std::size_t i = 0; i < count; ++i) {
-            const std::int8_t* from = centroids_.data() + static_cast<std::int64_t>(i) * dim;
-            centroid_sums_.push_back(std::accumulate(from, from + dim, 0));
+        if (number_offsets_.shape(0) == 0 || token_offsets_.shape(0) != number_offsets_.shape(0) ||
+            postings_.has_value() != posting_offsets_.has_value())
+            throw nb::value_error("lists: arrays don't fit each other");
+    }
+
+    latewood::Part view(const latewood::Centroids& centroids) const {
+        const std::int64_t dim = centroids.vectors.dim;
+        if (codes_.shape(1) != static_cast<std::size_t>((dim + 7) / 8) ||
+            (posting_offsets_ && posting_offsets_->shape(0) != static_cast<std::size_t>(centroids.count) + 1))
+            throw nb::value_error("lists: made for other centroids");
+        return {static_cast<std::int64_t>(number_offsets_.shape(0)) - 1, numbers_.data(), number_offsets_.data(),
+                postings_ ? postings_->data() : nullptr, posting_offsets_ ? posting_offsets_->data() : nullptr,
+                {Format::bits, dim, codes_.data(), token_offsets_.data(), nullptr}};
+    }
+};
+
+class Cascade {
+    std::shared_ptr<const Centroids> centroids_;
+    std::vector<std::shared_ptr<const Lists>> lists_;
+    latewood::Centroids table_;
+    std::vector<latewood::Part> parts_;
+    std::int64_t documents_ = 0;
+
+  public:
+    Cascade(std::shared_ptr<const Centroids> centroids, std::vector<std::shared_ptr<const Lists>> lists)
+        : centroids_(std::move(centroids)), lists_(std::move(lists)), table_(centroids_->view()) {
+        for (const auto& each : lists_) {
+            parts_.push_back(each->view(table_));
+            documents_ += parts_.back().documents;
         }
-        const Documents table = {Format::int8, dim, centroids_.data(), centroid_offsets_.data(), scales_.data()};
-        const Documents bits = {Format::bits, dim, codes_.data(), token_offsets_.data(), nullptr};
-        lists_ = {table, centroid_sums_.data(), static_cast<std::int64_t>(count), longest, numbers_.data(), number_offsets_.data(),
-                  postings_.data(), posting_offsets_.data(), bits, static_cast<std::int64_t>(documents) - 1,
-                  codes_.shape(0) > 0};
     }
 
     auto candidates(const Matrix& query, std::int64_t probe, std::int64_t first, std::int64_t second,
                     std::int64_t third, int last, const std::optional<Bytes>& allowed) const {
-        if (static_cast<std::int64_t>(query.shape(1)) != lists_.centroids.dim || query.shape(0) == 0)
+        if (static_cast<std::int64_t>(query.shape(1)) != table_.vectors.dim || query.shape(0) == 0)
             throw nb::value_error("query: expected [Q, D]");
         if (query.shape(0) > kMostQueries) throw nb::value_error("query: more vectors than a table has room for");
-        if (allowed && static_cast<std::int64_t>(allowed->shape(0)) != lists_.documents)
+        if (allowed && static_cast<std::int64_t>(allowed->shape(0)) != documents_)
             throw nb::value_error("allowed: expected one for each document");
         std::vector<std::int64_t> found;
         std::int64_t reached = 0;
         {
             const nb::gil_scoped_release unlocked;
-            found = latewood::candidates(lists_, query.data(), count_of(query), {probe, first, second, third, last},
-                                         allowed ? allowed->data() : nullptr, &reached);
+            found = latewood::candidates(table_, parts_, query.data(), count_of(query),
+                                         {probe, first, second, third, last}, allowed ? allowed->data() : nullptr, &reached);
         }
         auto rows = allocate<std::int64_t>(static_cast<std::int64_t>(found.size()));
         std::copy(found.begin(), found.end(), rows.get());
@@ -298,11 +332,15 @@ NB_MODULE(_kernel, module) {
         .def(nb::init<>())
         .def("add", &Parts::add, "tokens"_a.noconvert(), "offsets"_a.noconvert(), "scales"_a.noconvert().none())
         .def("scores", &Parts::scores, "query"_a.noconvert(), "parts"_a.noconvert(), "rows"_a.noconvert());
+    nb::class_<Centroids>(module, "Centroids")
+        .def(nb::init<Vectors, Scales, float>(), "vectors"_a.noconvert(), "scales"_a.noconvert(), "longest"_a);
+    nb::class_<Lists>(module, "Lists")
+        .def(nb::init<Short, Integers, std::optional<Words>, std::optional<Integers>, Codes, Integers>(),
+             "numbers"_a.noconvert(), "number_offsets"_a.noconvert(), "postings"_a.noconvert().none(),
+             "posting_offsets"_a.noconvert().none(), "codes"_a.noconvert(), "token_offsets"_a.noconvert());
     nb::class_<Cascade>(module, "Cascade")
-        .def(nb::init<Centroids, Scales, float, Short, Integers, Words, Integers, Codes, Integers>(),
-             "centroids"_a.noconvert(), "scales"_a.noconvert(), "longest"_a, "numbers"_a.noconvert(),
-             "number_offsets"_a.noconvert(), "postings"_a.noconvert(), "posting_offsets"_a.noconvert(),
-             "codes"_a.noconvert(), "token_offsets"_a.noconvert())
+        .def(nb::init<std::shared_ptr<const Centroids>, std::vector<std::shared_ptr<const Lists>>>(), "centroids"_a,
+             "lists"_a)
         .def("candidates", &Cascade::candidates, "query"_a.noconvert(), "probe"_a, "first"_a, "second"_a, "third"_a,
              "last"_a, "allowed"_a.noconvert().none());
     module.def("isa", [] { return std::string(latewood::active().name); }, "The instruction set in use.");

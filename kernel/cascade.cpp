@@ -85,14 +85,14 @@ class Table {
 
     // Every row, and the maxima over blocks of them: their probe-th greatest is a lower bound of the rows' probe-th
     // greatest.
-    void fill(const Prepared& query, const Lists& lists, float gain, float shift, std::int64_t probe) {
+    void fill(const Prepared& query, const Centroids& centroids, float gain, float shift, std::int64_t probe) {
         const Kernels& kernels = query.kernels();
         block_ = std::max<std::int64_t>(1, rows_ / std::max(kBlocks, 4 * probe));
         blocks_ = (rows_ + block_ - 1) / block_;
         scratch_.table.resize(static_cast<std::size_t>(rows_ * width_));
         scratch_.peaks.assign(static_cast<std::size_t>(blocks_ * width_), 0);
         Buffer<char> workspace(static_cast<std::int64_t>(kernels.workspace_bytes(query.query())));
-        kernels.tabulate(query.query(), query.packed(), lists.centroids, lists.centroid_sums, rows_, gain, shift, block_,
+        kernels.tabulate(query.query(), query.packed(), centroids.vectors, centroids.sums, rows_, gain, shift, block_,
                          scratch_.table.data(), scratch_.peaks.data(), workspace.get());
     }
 
@@ -138,12 +138,20 @@ class Table {
     }
 };
 
+std::int64_t documents_of(const std::vector<Part>& parts) {
+    std::int64_t total = 0;
+    for (const Part& part : parts) total += part.documents;
+    return total;
+}
+
 // The first step: documents by the points that the probes give them.
-void gather(Scratch& scratch, const Lists& lists, const std::vector<Probes>& probes, const std::uint8_t* allowed) {
-    scratch.start(lists.documents, static_cast<std::int64_t>(probes.size()));
+void gather(Scratch& scratch, const std::vector<Part>& parts, const std::vector<Probes>& probes,
+            const std::uint8_t* allowed) {
+    const std::int64_t documents = documents_of(parts);
+    scratch.start(documents, static_cast<std::int64_t>(probes.size()));
     const std::uint16_t start = scratch.clock;
     Tally* tallies = scratch.tallies.data();
-    scratch.rows.resize(static_cast<std::size_t>(lists.documents) + 1);
+    scratch.rows.resize(static_cast<std::size_t>(documents) + 1);
     std::int32_t* rows = scratch.rows.data();
     std::int64_t count = 0;
     for (const Probes& probe : probes) {
@@ -151,18 +159,27 @@ void gather(Scratch& scratch, const Lists& lists, const std::vector<Probes>& pro
         const std::int32_t missed = probe.centroids.back().score - 1;
         for (const Scored& centroid : probe.centroids) {
             const std::int32_t points = centroid.score - missed;
-            const std::int64_t last = lists.posting_offsets[centroid.row + 1];
-            for (std::int64_t i = lists.posting_offsets[centroid.row]; i < last; ++i) {
-                const std::int32_t row = lists.postings[i];
-                if (allowed != nullptr && allowed[row] == 0) continue;
-                // Without branches, which nobody could predict: a document may be new to the query, and a better
-                // centroid of it may have come first.
-                const Tally tally = tallies[row];
-                const bool is_new = tally.seen < start;
-                const std::int32_t sum = (is_new ? 0 : tally.points) + (tally.seen >= now ? 0 : points);
-                tallies[row] = {now, static_cast<std::uint16_t>(std::min(65535, sum))};
-                rows[count] = row;
-                count += is_new ? 1 : 0;
+            std::int32_t first = 0;
+            for (const Part& part : parts) {
+                const std::int32_t* posting = part.postings;
+                const std::int32_t* last = posting;
+                if (posting != nullptr) {
+                    last = posting + part.posting_offsets[centroid.row + 1];
+                    posting += part.posting_offsets[centroid.row];
+                }
+                for (; posting != last; ++posting) {
+                    const std::int32_t row = first + *posting;
+                    if (allowed != nullptr && allowed[row] == 0) continue;
+                    // Without branches, which nobody could predict: a document may be new to the query, and a better
+                    // centroid of it may have come first.
+                    const Tally tally = tallies[row];
+                    const bool is_new = tally.seen < start;
+                    const std::int32_t sum = (is_new ? 0 : tally.points) + (tally.seen >= now ? 0 : points);
+                    tallies[row] = {now, static_cast<std::uint16_t>(std::min(65535, sum))};
+                    rows[count] = row;
+                    count += is_new ? 1 : 0;
+                }
+                first += static_cast<std::int32_t>(part.documents);
             }
         }
         ++scratch.clock;
@@ -170,6 +187,33 @@ void gather(Scratch& scratch, const Lists& lists, const std::vector<Probes>& pro
     scratch.ranked.resize(static_cast<std::size_t>(count));
     for (std::int64_t i = 0; i < count; ++i)
         scratch.ranked[static_cast<std::size_t>(i)] = {tallies[rows[i]].points, rows[i]};
+}
+
+// Adds the documents of parts without postings, or those of all parts, which then are the first step.
+void add_unlisted(std::vector<Scored>& ranked, const std::vector<Part>& parts, bool all, const std::uint8_t* allowed) {
+    std::int64_t first = 0;
+    for (const Part& part : parts) {
+        for (std::int64_t i = 0; (all || part.postings == nullptr) && i < part.documents; ++i)
+            if ((allowed == nullptr || allowed[first + i] != 0) && part.number_offsets[i] != part.number_offsets[i + 1])
+                ranked.push_back({0, static_cast<std::int32_t>(first + i)});
+        first += part.documents;
+    }
+}
+
+// Calls visit(part, rows, count, place) for the rows of each part, counted from its first one; `rows` rise, and place is
+// where they begin among them.
+template <class Row, class Visit>
+void by_part(const std::vector<Part>& parts, std::vector<Row>& rows, Visit visit) {
+    std::size_t place = 0;
+    Row first = 0;
+    for (const Part& part : parts) {
+        const Row next = first + static_cast<Row>(part.documents);
+        std::size_t end = place;
+        for (; end < rows.size() && rows[end] < next; ++end) rows[end] -= first;
+        if (end > place) visit(part, rows.data() + place, static_cast<std::int64_t>(end - place), place);
+        for (; place < end; ++place) rows[place] += first;
+        first = next;
+    }
 }
 
 // Leaves those of `ranked` that are among the best `most`, and whoever shares the last one's place, in any order. Scores
@@ -192,15 +236,16 @@ void thin(std::vector<Scored>& ranked, std::int64_t most) {
 }
 
 // The second step, over the documents in `ranked`.
-void interact(Scratch& scratch, const Table& table, const Lists& lists, const Kernels& kernels) {
-    const std::int64_t count = static_cast<std::int64_t>(scratch.ranked.size());
+void interact(Scratch& scratch, const Table& table, const std::vector<Part>& parts, const Kernels& kernels) {
     scratch.rows.resize(scratch.ranked.size());
     scratch.scores.resize(scratch.ranked.size());
     for (std::size_t i = 0; i < scratch.ranked.size(); ++i) scratch.rows[i] = scratch.ranked[i].row;
     // In the order of their lists, which then come from memory one after the other.
     std::sort(scratch.rows.begin(), scratch.rows.end());
-    kernels.interact(table.bytes(), table.width(), lists.numbers, lists.number_offsets, scratch.rows.data(), count,
-                     scratch.scores.data());
+    by_part(parts, scratch.rows, [&](const Part& part, const std::int32_t* rows, std::int64_t count, std::size_t place) {
+        kernels.interact(table.bytes(), table.width(), part.numbers, part.number_offsets, rows, count,
+                         scratch.scores.data() + place);
+    });
     for (std::size_t i = 0; i < scratch.rows.size(); ++i) scratch.ranked[i] = {scratch.scores[i], scratch.rows[i]};
 }
 
@@ -211,15 +256,19 @@ std::vector<std::int64_t> rows_of(const std::vector<Scored>& ranked) {
 }
 
 // The third step.
-std::vector<std::int64_t> by_signs(const Lists& lists, const float* values, std::int64_t count, std::int64_t most,
-                                   std::vector<std::int64_t> rows) {
+std::vector<std::int64_t> by_signs(const std::vector<Part>& parts, const float* values, std::int64_t count,
+                                   std::int64_t dim, std::int64_t most, std::vector<std::int64_t> rows) {
     std::sort(rows.begin(), rows.end());
     std::vector<float> scores(rows.size());
-    const Prepared query(values, count, lists.bits.dim, Format::bits, bit_levels(lists.bits.dim));
-    score(query, lists.bits, rows.data(), static_cast<std::int64_t>(rows.size()), 1, scores.data());
-    std::vector<std::int64_t> best;
-    for (const Ranked& ranked : top_k(lists.bits, rows.data(), static_cast<std::int64_t>(rows.size()), scores.data(), most))
-        best.push_back(ranked.document);
+    const Prepared query(values, count, dim, Format::bits, bit_levels(dim));
+    by_part(parts, rows, [&](const Part& part, const std::int64_t* mine, std::int64_t documents, std::size_t place) {
+        score(query, part.bits, mine, documents, 1, scores.data() + place);
+    });
+    std::vector<Ranked> ranked(rows.size());
+    for (std::size_t i = 0; i < rows.size(); ++i) ranked[i] = {rows[i], scores[i]};
+    keep_best(ranked, most);
+    std::vector<std::int64_t> best(ranked.size());
+    for (std::size_t i = 0; i < ranked.size(); ++i) best[i] = ranked[i].document;
     return best;
 }
 
@@ -235,35 +284,33 @@ float longest_of(const float* values, std::int64_t count, std::int64_t dim) {
 
 }  // namespace
 
-std::vector<std::int64_t> candidates(const Lists& lists, const float* values, std::int64_t count, const Depths& depths,
-                                     const std::uint8_t* allowed, std::int64_t* reached) {
+std::vector<std::int64_t> candidates(const Centroids& centroids, const std::vector<Part>& parts, const float* values,
+                                     std::int64_t count, const Depths& depths, const std::uint8_t* allowed,
+                                     std::int64_t* reached) {
     Scratch& mine = scratch();
-    const std::int64_t dim = lists.centroids.dim;
+    const std::int64_t dim = centroids.vectors.dim;
     const Prepared query(values, count, dim, Format::table, table_levels);
-    Table table(mine, lists.centroid_count, query.kernels().table_width(query.query()));
-    const float greatest = longest_of(values, count, dim) * lists.longest;
+    Table table(mine, centroids.count, query.kernels().table_width(query.query()));
+    const float greatest = longest_of(values, count, dim) * centroids.longest;
     const float gain = greatest > 0.0f ? kTop / (greatest * (1.0f + kBelow)) : 0.0f;
-    table.fill(query, lists, gain, kTop * kBelow / (1.0f + kBelow), depths.probe);
+    table.fill(query, centroids, gain, kTop * kBelow / (1.0f + kBelow), depths.probe);
 
-    if (depths.probe > 0) {
-        gather(mine, lists, table.probes(depths.probe, query.kernels()), allowed);
-        *reached = static_cast<std::int64_t>(mine.ranked.size());
-        if (depths.last == 1) {
-            keep_best(mine.ranked, depths.first);
-            return rows_of(mine.ranked);
-        }
+    mine.ranked.clear();
+    if (depths.probe > 0) gather(mine, parts, table.probes(depths.probe, query.kernels()), allowed);
+    *reached = static_cast<std::int64_t>(mine.ranked.size());
+    if (depths.probe > 0 && depths.last == 1)
+        keep_best(mine.ranked, depths.first);
+    else if (depths.probe > 0)
         thin(mine.ranked, depths.first);
-    } else {
-        mine.ranked.clear();
-        for (std::int64_t row = 0; row < lists.documents; ++row)
-            if ((allowed == nullptr || allowed[row] != 0) && lists.number_offsets[row] != lists.number_offsets[row + 1])
-                mine.ranked.push_back({0, static_cast<std::int32_t>(row)});
-        *reached = static_cast<std::int64_t>(mine.ranked.size());
-    }
-    interact(mine, table, lists, query.kernels());
+    const std::size_t listed = mine.ranked.size();
+    add_unlisted(mine.ranked, parts, depths.probe == 0, allowed);
+    *reached += static_cast<std::int64_t>(mine.ranked.size() - listed);
+    if (depths.probe > 0 && depths.last == 1) return rows_of(mine.ranked);
+
+    interact(mine, table, parts, query.kernels());
     keep_best(mine.ranked, depths.second);
     std::vector<std::int64_t> rows = rows_of(mine.ranked);
-    if (depths.third > 0 && depths.last > 2 && lists.signs) return by_signs(lists, values, count, depths.third, std::move(rows));
+    if (depths.third > 0 && depths.last > 2) return by_signs(parts, values, count, dim, depths.third, std::move(rows));
     return rows;
 }
 

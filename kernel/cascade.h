@@ -15,19 +15,23 @@
 
 namespace latewood {
 
-// What is searched: N documents, K <= 65536 centroids. Plain pointers, checked by whoever fills this in.
-struct Lists {
-    Documents centroids;                  // int8, one vector each
-    const std::int32_t* centroid_sums;    // [K], of each one's integers
-    std::int64_t centroid_count;          // K
-    float longest;                        // the greatest length of a centroid
+// The centroids that tokens stand for, K <= 65536. Plain pointers, here and below, checked by whoever fills them in.
+struct Centroids {
+    Documents vectors;         // int8, one vector each
+    const std::int32_t* sums;  // [K], of each one's integers
+    std::int64_t count;        // K
+    float longest;             // the greatest length of a centroid
+};
+
+// Some of the documents that are searched, n of them: an index grows by such parts. Its documents are numbered behind
+// those of the part before it.
+struct Part {
+    std::int64_t documents;               // n
     const std::uint16_t* numbers;         // the distinct centroids of each document,
-    const std::int64_t* number_offsets;   // [N + 1]
-    const std::int32_t* postings;         // the documents of each centroid, ascending,
-    const std::int64_t* posting_offsets;  // [K + 1]
+    const std::int64_t* number_offsets;   // [n + 1]
+    const std::int32_t* postings;         // the documents of each centroid, ascending, the part's first one 0; null: all
+    const std::int64_t* posting_offsets;  // [K + 1]                             of them pass the first step
     Documents bits;                       // the tokens' signs
-    std::int64_t documents;               // N
-    bool signs;                           // whether there are bits
 };
 
 struct Depths {
@@ -39,9 +43,11 @@ struct Depths {
 };
 
 // The documents that leave the last step, best first. `allowed` is null or says of each document whether it may be
-// found. `values` is the query as [count, dim] floats. `reached` is how many documents the first step named.
-std::vector<std::int64_t> candidates(const Lists& lists, const float* values, std::int64_t count, const Depths& depths,
-                                     const std::uint8_t* allowed, std::int64_t* reached);
+// found. `values` is the query as [count, dim] floats. `reached` is how many documents the first step named, those of
+// parts without postings included, which leave it behind the others.
+std::vector<std::int64_t> candidates(const Centroids& centroids, const std::vector<Part>& parts, const float* values,
+                                     std::int64_t count, const Depths& depths, const std::uint8_t* allowed,
+                                     std::int64_t* reached);
 
 }  // namespace latewood
 

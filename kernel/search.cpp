@@ -67,14 +67,7 @@ void similarities(const Prepared& query, const Documents& documents, std::int64_
     kernels.similarities(query.query(), query.packed(), documents, document, out, workspace.get());
 }
 
-std::vector<Ranked> top_k(const Documents& documents, const std::int64_t* rows, std::int64_t count, const float* scores,
-                          std::int64_t k) {
-    std::vector<Ranked> ranked;
-    ranked.reserve(static_cast<std::size_t>(count));
-    for (std::int64_t i = 0; i < count; ++i) {
-        const std::int64_t document = rows != nullptr ? rows[i] : i;
-        if (documents.offsets[document] != documents.offsets[document + 1]) ranked.push_back({document, scores[i]});
-    }
+void keep_best(std::vector<Ranked>& ranked, std::int64_t k) {
     const auto better = [](const Ranked& a, const Ranked& b) {
         return a.score != b.score ? a.score > b.score : a.document < b.document;
     };
@@ -83,6 +76,17 @@ std::vector<Ranked> top_k(const Documents& documents, const std::int64_t* rows, 
         ranked.resize(static_cast<std::size_t>(k));
     }
     std::sort(ranked.begin(), ranked.end(), better);
+}
+
+std::vector<Ranked> top_k(const Documents& documents, const std::int64_t* rows, std::int64_t count, const float* scores,
+                          std::int64_t k) {
+    std::vector<Ranked> ranked;
+    ranked.reserve(static_cast<std::size_t>(count));
+    for (std::int64_t i = 0; i < count; ++i) {
+        const std::int64_t document = rows != nullptr ? rows[i] : i;
+        if (documents.offsets[document] != documents.offsets[document + 1]) ranked.push_back({document, scores[i]});
+    }
+    keep_best(ranked, k);
     return ranked;
 }
 

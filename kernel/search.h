@@ -43,6 +43,9 @@ struct Ranked {
     float score;
 };
 
+// Leaves the best k, in order: by score descending, then document ascending.
+void keep_best(std::vector<Ranked>& ranked, std::int64_t k);
+
 // The best k of these documents by score descending, then document ascending; without those that have no vectors.
 std::vector<Ranked> top_k(const Documents& documents, const std::int64_t* rows, std::int64_t count, const float* scores,
                           std::int64_t k);

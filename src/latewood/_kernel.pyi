@@ -1,5 +1,6 @@
 """The compiled module, as kernel/bindings.cpp makes it. Call `latewood.maxsim` instead."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,19 +46,22 @@ class Parts:
     def add(self, tokens: npt.NDArray[Any], offsets: IntArray, scales: FloatArray | None) -> None: ...
     def scores(self, query: FloatArray, parts: IntArray, rows: IntArray) -> FloatArray: ...
 
-class Cascade:
+class Centroids:
+    def __init__(self, vectors: npt.NDArray[np.int8], scales: FloatArray, longest: float) -> None: ...
+
+class Lists:
     def __init__(
         self,
-        centroids: npt.NDArray[np.int8],
-        scales: FloatArray,
-        longest: float,
         numbers: npt.NDArray[np.uint16],
         number_offsets: IntArray,
-        postings: npt.NDArray[np.int32],
-        posting_offsets: IntArray,
+        postings: npt.NDArray[np.int32] | None,
+        posting_offsets: IntArray | None,
         codes: npt.NDArray[np.uint8],
         token_offsets: IntArray,
     ) -> None: ...
+
+class Cascade:
+    def __init__(self, centroids: Centroids, lists: Sequence[Lists]) -> None: ...
     def candidates(
         self,
         query: FloatArray,

@@ -18,7 +18,7 @@ from script_of_changes import SPEC, apply, assert_holds, encoded, passage, state
 
 from latewood.cli import main
 from latewood.errors import CorruptionError, InputError, LockedError
-from latewood.index import WriteLock
+from latewood.index import WriteLock, extend_late
 from latewood.stores.backup import copy_collection
 from latewood.stores.embedded import EmbeddedStore
 from latewood.stores.encodings import current_names, set_current
@@ -133,6 +133,9 @@ def test_the_late_index_bm25_and_other_encodings_come_along(tmp_path):
     passages = list({one.id: one for one in passages}.values())
     store.add(passages, encoded(passages))
     store.build_late(target_overlap=0.5, centroids=64)
+    more = [passage(n, n, words=40) for n in range(300, 320)]
+    store.add(more, encoded(more))
+    assert extend_late(store._index, "tokens", least=1).manifest.extensions
     query = np.random.default_rng(0).standard_normal((3, SPEC.dim), dtype=np.float32)
 
     def answers(store):
@@ -147,10 +150,11 @@ def test_the_late_index_bm25_and_other_encodings_come_along(tmp_path):
     state = filled(path / "encodings" / "other", 5)
     set_current(path, "other")
     found = copy_collection(path, tmp_path / "copy.lw")
-    assert (found.generation, found.passages) == (5, len(state))
+    assert (found.generation, found.passages) == (5, len(state))  # of the encoding that is in use
     assert current_names(tmp_path / "copy.lw") == ("other", "first")
     store = EmbeddedStore.open(tmp_path / "copy.lw")
     assert answers(store) == expected
+    assert store.stats()["late_index"]["extensions"] == 1
     assert (tmp_path / "copy.lw" / "derived" / "bm25").is_dir()
     assert store.check() == []
     store.close()

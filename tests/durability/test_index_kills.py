@@ -76,7 +76,7 @@ def kill_changes_often(folder, times, seed):
             ids = index._snapshot.ids(index._snapshot.live_rows)
             assert sorted(ids) == sorted(expected)
             assert index._index.findings() == []
-            assert index._late.file.findings() == []
+            assert index._late.findings() == []
             with MultiVectorIndex.build(
                 folder / f"fresh{turn}", [expected[key] for key in ids], ids=iter(ids)
             ) as fresh:

@@ -15,7 +15,7 @@ from latewood.index import LATE_FOLDER, Depths, LateIndex, MultiVectorIndex, lat
 from latewood.index import multivector as multivector_module
 from latewood.index.codebook import Codebook, take, train
 from latewood.index.depths import tune
-from latewood.index.late import MANIFEST
+from latewood.index.late_manifest import MANIFEST
 from latewood.types import MultiVectors
 
 D = 32
@@ -326,7 +326,7 @@ def test_wrong_input_is_refused(tmp_path):
 
 def read_all(folder, catalogue):
     """Open the index and verify what opening doesn't read: gaps, and arrays that only a further build wants."""
-    for finding in LateIndex.of(folder, catalogue).file.findings():
+    for finding in LateIndex.of(folder, catalogue).findings():
         raise CorruptionError(finding)
 
 

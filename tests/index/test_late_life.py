@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 
+import cascade_in_numpy as oracle
 import numpy as np
 import pytest
 
-from latewood.errors import ShapeError, UsageError
-from latewood.index import MultiVectorIndex, is_outgrown, late_life, overlap, uncovered
-from latewood.index.late import MANIFEST, LateIndex, Manifest, _crc
+from latewood.errors import CorruptionError, ShapeError, UsageError
+from latewood.index import Depths, MultiVectorIndex, is_outgrown, late_build, late_life, overlap, uncovered
+from latewood.index import late as late_module
+from latewood.index.late import LateIndex
 from latewood.index.late_build import BUILDING
-from latewood.index.late_life import LATE_FOLDER, LateUpkeep, build_late, extend_late
+from latewood.index.late_life import LATE_FOLDER, build_late, extend_late
+from latewood.index.late_manifest import MANIFEST, Extension, Manifest, _crc
+from latewood.index.late_upkeep import LateUpkeep
 
 D = 32
 
@@ -171,10 +175,11 @@ def test_training_takes_the_questions_that_were_given(tmp_path):
         index.add(documents(300, seed=5))
         late = extend_late(index._index, "tokens", least=1)
         assert len(late_life.questions_in(late.file)) == len(QUERIES)
-        task = late_life.LateUpkeep(index._index, "tokens", trains=True)
-        assert task.is_due()
-        assert task.do(lambda: None)
-        assert not task.is_due()
+        extending, training = LateUpkeep(index._index, "tokens", trains=True).tasks
+        assert not extending.is_due()
+        assert training.is_due()
+        assert training.do(lambda: None)
+        assert not training.is_due()
         index.refresh()
         assert (index._late.manifest.queries, index._late.manifest.tuned_on) == ("given", len(QUERIES))
 
@@ -246,36 +251,157 @@ def test_a_projection_and_bits_take_further_documents(tmp_path):
 
 def test_what_comes_while_it_is_trained_is_covered_before_the_training_ends(tmp_path, monkeypatch):
     monkeypatch.setattr(late_life, "_LEAST_TAIL", 500)
-    monkeypatch.setattr(late_life, "_LOOK", 0.0)
     arrays = documents(400)
     with MultiVectorIndex.build(tmp_path / "ix", arrays[:200]) as index:
-        index.upkeep.paused = True
         folder = index._index.folder / LATE_FOLDER
         before = index._late.manifest
         coming = iter(np.split(np.arange(200, 400), 4))
         tails, building = [], []
 
-        def check():  # called again and again by the training
-            index.refresh()
-            tails.append(uncovered(len(index._late), index._snapshot, "tokens"))
+        def check():  # called again and again by the training, on whose thread this is
             building.append((folder / BUILDING).is_dir())
             if building[-1]:
-                assert index._late.manifest.trained == before.trained
                 index.add([arrays[row] for row in next(coming, [])])
+                index.upkeep.wait()  # the extension, on a thread of its own
+                index.refresh()
+                assert index._late.manifest.trained == before.trained
+                tails.append(uncovered(len(index._late), index._snapshot, "tokens"))
 
-        monkeypatch.setattr(late_life, "is_outgrown", lambda manifest: True)
-        assert LateUpkeep(index._index, "tokens", trains=True).do(check)
+        with monkeypatch.context() as patch:
+            patch.setattr(LateUpkeep, "is_to_be_trained", lambda self: False)  # but this once
+            assert LateUpkeep(index._index, "tokens", trains=True).tasks[1].do(check)
         assert len(tails) > 10
         assert building.index(False, 2) == len(building) - 1  # its files stay until it ends
         assert sum(map(len, arrays[200:])) > 2000
-        assert max(tails) < 500  # each time, what had come was covered before the next came
+        assert max(tails) < 500
         index.refresh()
         after = index._late.manifest
         assert after.trained == before.trained  # what there was when it began
         assert after.file != before.file
         assert after.appended == sum(map(len, arrays[200:]))
+        assert [each.rows for each in after.extensions] == [200]
         assert uncovered(len(index._late), index._snapshot, "tokens") == 0
         assert after.vectors == sum(map(len, arrays))
-        assert [path.name for path in folder.iterdir() if path.name != MANIFEST] == [after.file]
+        assert sorted(path.name for path in folder.iterdir() if path.name != MANIFEST) == sorted(after.files)
         assert kept(index) >= 0.97
         assert index._index.findings() == []
+
+
+# -- extensions ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[1, 1 << 12], ids=["with postings", "without"])
+def grown(tmp_path, monkeypatch, request):
+    """An index of 200 that was extended by 20, nine times, with some dead among all of them."""
+    monkeypatch.setattr(late_build, "LISTED", request.param)
+    arrays = documents(380)
+    with MultiVectorIndex.build(tmp_path / "grown", arrays[:200]) as index:
+        index.upkeep.paused = True
+        for first in range(200, 380, 20):
+            index.add(arrays[first : first + 20])
+            index.delete([str(first - 7), str(first - 150)])
+            assert extend_late(index._index, "tokens", least=1) is not None
+            index.refresh()
+        yield index
+
+
+def test_a_few_extensions_cover_many_small_adds(grown):
+    manifest, folder = grown._late.manifest, grown._index.folder / LATE_FOLDER
+    assert 1 <= len(manifest.extensions) <= 3
+    assert sum(each.rows for each in manifest.extensions) == 180
+    assert (manifest.first_rows, manifest.rows) == (200, 380)
+    lengths = np.concatenate([np.diff(part.file.read("offsets")) for part in grown._late.parts])
+    assert manifest.vectors == lengths.sum()
+    assert manifest.passages == np.count_nonzero(lengths)
+    assert all("centroids" not in part.file for part in grown._late.parts[1:])
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*manifest.files, MANIFEST])
+    assert grown.stats()["bytes"]["late_index"] == sum((folder / name).stat().st_size for name in manifest.files)
+    assert grown.stats()["late_index"]["extensions"] == len(manifest.extensions)
+
+
+def test_extensions_are_merged_as_their_sizes_say():
+    sizes, written = [], []
+    for _ in range(1000):
+        there = [Extension("", 0, 0, size, size, size) for size in sizes]
+        kept_as_they_are = late_life._merged_from(there, 1)
+        sizes = [*sizes[:kept_as_they_are], 1 + sum(sizes[kept_as_they_are:])]
+        written.append(sizes[-1])
+        assert len(sizes) <= 6
+    assert sum(sizes) == 1000
+    assert sum(written) <= 12 * 1000  # one file over everything would be written anew for each: 500 times as much
+
+
+def test_extensions_hold_what_one_file_would(grown):
+    """The oracle: everything written again as one file, and the cascade in NumPy."""
+    extended, folder = grown._late, grown._index.folder / LATE_FOLDER
+    whole = extend_late(grown._index, "tokens", whole=True)
+    assert whole.manifest.extensions == ()
+    assert sorted(path.name for path in folder.iterdir()) == sorted([whole.manifest.file, MANIFEST])
+    centroids, offsets = whole.file.read("centroids"), whole.file.read("number_offsets")
+    lists = [numbers.tolist() for numbers in np.split(whole.file.read("numbers"), offsets[1:-1])]
+    alive = grown._snapshot.alive.astype(np.uint8)
+    lists = [numbers if living else [] for numbers, living in zip(lists, alive, strict=True)]
+    everything = Depths(0, 0, 400, 400)
+    for query in QUERIES[:10]:
+        table = oracle.table(query, centroids)
+        scores = {row: score for row, score in enumerate(oracle.interaction(table, lists)) if lists[row]}
+        for late in (extended, whole):
+            assert late.candidates(query, everything, alive, last=2).tolist() == oracle.ranked(scores)
+        assert (
+            extended.candidates(query, everything, alive).tolist()
+            == whole.candidates(query, everything, alive).tolist()
+        )
+        points = oracle.points(table, lists, 4, alive)
+        unlisted = [] if "postings" in extended.parts[-1].file else range(extended.manifest.first_rows, 380)
+        expected = oracle.ranked({row: score for row, score in points.items() if row not in unlisted})
+        expected += [row for row in unlisted if lists[row]]
+        rows, reached = extended.cascade.candidates(query, 4, 400, 1, 0, 1, alive)
+        assert rows.tolist() == expected
+        assert reached == len(expected)
+
+
+def test_an_index_with_extensions_finds_what_there_is(grown, tmp_path):
+    assert kept(grown) >= 0.98
+    found = rankings(grown)
+    grown.close()
+    with MultiVectorIndex.open(tmp_path / "grown") as again:
+        assert rankings(again) == found
+        assert again._late.findings() == []
+
+
+def test_files_that_were_read_are_not_read_again(grown, monkeypatch):
+    opened, real = [], late_module.SegmentFile
+    monkeypatch.setattr(
+        late_module, "SegmentFile", lambda path, *a, **k: opened.append(path.name) or real(path, *a, **k)
+    )
+    grown.add(documents(5, seed=3))
+    late = extend_late(grown._index, "tokens", least=1, known=grown._late)
+    assert opened == [late.manifest.extensions[-1].file]
+    grown.refresh()
+    assert opened == 2 * [late.manifest.extensions[-1].file]
+    before = grown._late
+    grown.refresh()
+    assert grown._late is before
+
+
+def test_damage_in_an_extension_is_named(grown, tmp_path):
+    name = grown._late.manifest.extensions[0].file
+    grown.close()
+    path = tmp_path / "grown" / LATE_FOLDER / name
+    broken = bytearray(path.read_bytes())
+    broken[-1] ^= 1
+    path.write_bytes(broken)
+    with pytest.raises(CorruptionError, match=name):
+        MultiVectorIndex.open(tmp_path / "grown")
+    path.unlink()
+    with pytest.raises(CorruptionError, match=f"{name} is missing"):
+        MultiVectorIndex.open(tmp_path / "grown")
+
+
+def test_what_an_extension_that_was_killed_left_is_removed(grown):
+    folder = grown._index.folder / LATE_FOLDER
+    (folder / "late-00000099.seg").touch()
+    (folder / "late-00000099.seg.tmp").touch()
+    grown.add(documents(5, seed=3))
+    late = extend_late(grown._index, "tokens", least=1)
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*late.manifest.files, MANIFEST])

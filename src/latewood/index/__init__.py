@@ -12,9 +12,11 @@ from latewood.index.compaction import KEEP_FOR
 from latewood.index.depths import TIE, TUNED_K, Depths, overlap
 from latewood.index.disk import disk_errors, file_bytes, flush_folder
 from latewood.index.ladder import decide
-from latewood.index.late import LateIndex, Manifest
-from latewood.index.late_build import MEMORY_BUDGET, settings_of
-from latewood.index.late_life import LATE_FOLDER, LateUpkeep, build_late, extend_late, is_outgrown, uncovered
+from latewood.index.late import LateIndex
+from latewood.index.late_build import MEMORY_BUDGET
+from latewood.index.late_life import LATE_FOLDER, build_late, extend_late, is_outgrown, late_stats, uncovered
+from latewood.index.late_manifest import Manifest
+from latewood.index.late_upkeep import LateUpkeep
 from latewood.index.levels import DEFAULT_BITS, LEVELS, Bits, Form, Signs, Space, Stored, check_bits, floats_of
 from latewood.index.live import Index
 from latewood.index.lock import WriteLock
@@ -59,9 +61,9 @@ __all__ = [
     "floats_of",
     "flush_folder",
     "is_outgrown",
+    "late_stats",
     "measure",
     "overlap",
     "record_crc",
-    "settings_of",
     "uncovered",
 ]

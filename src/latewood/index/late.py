@@ -1,16 +1,13 @@
 """The late-interaction index: a cascade from every passage to the few that are scored exactly.
 
 It is derived data over the token vectors of a range of rows, from the first row on: one file of centroids, lists and
-signs (`late_build` makes it), opened here. Rows that came later are scored exactly, rows that died later are passed
-over, so it stays right while the collection changes, and is made anew when too much has.
+signs (`late_build` makes it), and files of lists and signs alone for rows that came later (`late_life`). Rows that came
+after those are scored exactly, rows that died are passed over, so it stays right while the collection changes.
 """
 
 from __future__ import annotations
 
-import json
-import zlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,20 +15,16 @@ from typing import Any
 import numpy as np
 
 from latewood import _kernel, maxsim
-from latewood.errors import CorruptionError, InputError
+from latewood.errors import CorruptionError
 from latewood.index.catalogue import Catalogue
 from latewood.index.depths import Depths
-from latewood.index.disk import disk_errors, publish, write_all
 from latewood.index.format import SegmentFile, SegmentSeal
+from latewood.index.late_manifest import Manifest
 from latewood.index.ranking import best
 from latewood.index.snapshot import IndexSnapshot
 from latewood.types import Candidates, FloatArray, IntArray, MultiVectors
 
-__all__ = ["FORMAT", "MANIFEST", "LateIndex", "Manifest"]
-
-MANIFEST = "manifest.json"
-FORMAT = 2
-"""Format 1 had none of the figures with which an index is extended: it counts as just trained."""
+__all__ = ["LateIndex"]
 
 _EXACT_BELOW = 4
 """Allow-sets of up to so many times the documents that would be scored exactly are scored exactly, all of them."""
@@ -41,102 +34,6 @@ _EXACT_SHARE = 1 / 50
 far ahead of the others than the depths were tuned for (637 of 63,693 allowed: 0.9695 by the cascade)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """Which file is the index, of which commit, and how deep it is searched.
-
-    Args:
-        file: its name in the folder.
-        bytes: its length.
-        header_crc: CRC-32 of its header, which holds that of every block.
-        generation: the commit whose rows it covers.
-        crc: that commit's checksum.
-        rows: it covers the rows 0 to rows - 1.
-        vectors: T, the token vectors in it.
-        depths: tuned.
-        target: overlap@10 that they were tuned for.
-        queries: what they were tuned on: "given" or "pseudo".
-        tuned_on: how many of those.
-        residual: mean distance of a training vector to its centroid.
-        trained: the token vectors that there were when the codebook was trained.
-        crowding: centroids for each vector of the sample that they are means of; 0 where that isn't known.
-        passages: rows that were alive when the file was written.
-        appended: token vectors that came since, and were given to the centroids that there are.
-        appended_residual: their mean distance to them.
-    """
-
-    file: str
-    bytes: int
-    header_crc: int
-    generation: int
-    crc: int
-    rows: int
-    vectors: int
-    depths: Depths
-    target: float
-    queries: str
-    tuned_on: int
-    residual: float
-    trained: int
-    crowding: float
-    passages: int
-    appended: int = 0
-    appended_residual: float = 0.0
-
-    @property
-    def drift(self) -> float:
-        """How much further from their centroids the appended vectors lie than was to be expected; 1 for as far.
-
-        The mean of n vectors lies nearer to these than to others of their kind: squared distances are (n - 1) / n and
-        (n + 1) / n of the variance.
-        """
-        if not self.appended or not self.residual:
-            return 1.0
-        crowding = min(self.crowding, 0.9)
-        return self.appended_residual / (self.residual * float(np.sqrt((1 + crowding) / (1 - crowding))))
-
-    def write(self, folder: Path) -> None:
-        """Make this the manifest of the folder, in one step."""
-        content = {"format": FORMAT, **asdict(self)}
-        line = json.dumps({**content, "crc32": _crc(content)}, indent=1).encode()
-        path = folder / MANIFEST
-        with disk_errors(path, "write"), publish(path) as descriptor:
-            write_all(descriptor, line)
-
-    @classmethod
-    def read(cls, folder: Path) -> Manifest | None:
-        """The folder's manifest; None where no index was built.
-
-        Raises:
-            CorruptionError: it is not what was written.
-            InputError: a newer latewood wrote it.
-        """
-        path = folder / MANIFEST
-        if not folder.is_dir():
-            return None
-        try:
-            with disk_errors(path, "open"):
-                content = json.loads(path.read_bytes())
-            crc = content.pop("crc32")
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, AttributeError, TypeError):
-            raise CorruptionError(f"{path} is not what was written; build the index again: latewood build") from None
-        if content.get("format") not in (1, FORMAT):
-            raise InputError(
-                f"{path} has format {content.get('format')}, this latewood reads up to {FORMAT}: upgrade latewood"
-            )
-        if crc != _crc(content):
-            raise CorruptionError(f"{path} is not what was written; build the index again: latewood build")
-        del content["format"]
-        content = {"trained": content["vectors"], "crowding": 0.0, "passages": content["rows"], **content}
-        return cls(**{**content, "depths": Depths(**content["depths"])})
-
-
-def _crc(content: Mapping[str, Any]) -> int:
-    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
-
-
 class LateIndex:
     """An index that was built, over the rows of one commit.
 
@@ -144,46 +41,43 @@ class LateIndex:
     (RaBitQ's estimate without its correction), exact scores. docs/index.md tells why each is there.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
-        """Open and verify the file.
+    def __init__(
+        self, folder: Path, manifest: Manifest, *known: LateIndex | None, written: Collection[str] = ()
+    ) -> None:
+        """Open and verify the files.
+
+        Args:
+            folder: where they lie.
+            manifest: names them.
+            known: indexes that are open, whose files are not opened again.
+            written: names of files that this process has just written, and needn't verify.
 
         Raises:
-            CorruptionError: it is not what was written.
+            CorruptionError: they are not what was written.
         """
         self.manifest = manifest
-        self.file = SegmentFile(folder / manifest.file, SegmentSeal(manifest.bytes, manifest.header_crc))
-        centroids: FloatArray = self.file.read("centroids")
-        table = maxsim.quantize(MultiVectors(centroids, np.array([0, len(centroids)], np.int64)))
-        assert table.scales is not None
-        longest = float(np.linalg.norm(centroids, axis=1).max(initial=0))
-        read = self.file.read
-        self.cascade = _kernel.Cascade(
-            table.tokens,
-            table.scales,
-            longest,
-            read("numbers"),
-            read("number_offsets"),
-            read("postings"),
-            read("posting_offsets"),
-            read("signs"),
-            read("offsets"),
-        )
+        opened = {part.key: part for one in known if one is not None for part in one.parts}
+        first = (manifest.file, manifest.bytes, manifest.header_crc)
+        keys = [first, *((each.file, each.bytes, each.header_crc) for each in manifest.extensions)]
+        self.parts: list[_Part] = [opened.get(key) or _Part(folder, key, key[0] in written) for key in keys]
+        self.cascade = _kernel.Cascade(self.parts[0].centroids, [part.lists for part in self.parts])
 
     @classmethod
-    def of(cls, folder: Path, catalogue: Catalogue, known: LateIndex | None = None) -> LateIndex | None:
+    def of(cls, folder: Path, catalogue: Catalogue, *known: LateIndex | None) -> LateIndex | None:
         """The index in this folder, or None where none was built for this collection.
 
         Args:
             folder: where it lies.
             catalogue: of the collection.
-            known: one that was opened before; given back if it is still the one.
+            known: some that were opened before; one of them is given back if it is still the one.
         """
         manifest = Manifest.read(folder)
         while manifest is not None and catalogue.crc_at(manifest.generation) == manifest.crc:
-            if known is not None and known.manifest == manifest:
-                return known
+            for one in known:
+                if one is not None and one.manifest == manifest:
+                    return one
             try:
-                return cls(folder, manifest)
+                return cls(folder, manifest, *known)
             except CorruptionError:
                 # A builder may have put another in its place between the two readings.
                 manifest, before = Manifest.read(folder), manifest
@@ -193,20 +87,30 @@ class LateIndex:
 
     @classmethod
     def at(
-        cls, folder: Path, catalogue: Catalogue, snapshot: IndexSnapshot, known: LateIndex | None = None
+        cls, folder: Path, catalogue: Catalogue, snapshot: IndexSnapshot, *known: LateIndex | None
     ) -> LateIndex | None:
-        """The index for this generation: the newest, or `known` where that is of a commit which came after it.
+        """The index for this generation: the newest, or one of `known` where that is of a commit which came after it.
 
         Args:
             folder: where it lies.
             catalogue: of the collection.
             snapshot: the generation.
-            known: one that was opened before.
+            known: some that were opened before.
         """
-        newest = cls.of(folder, catalogue, known)
+        newest = cls.of(folder, catalogue, *known)
         if newest is None or newest.manifest.generation <= snapshot.generation:
             return newest
-        return known if known is not None and known.manifest.generation <= snapshot.generation else None
+        usable = [one for one in known if one is not None and one.manifest.generation <= snapshot.generation]
+        return max(usable, key=lambda one: one.manifest.generation, default=None)
+
+    @property
+    def file(self) -> SegmentFile:
+        """The first file, with the centroids and the questions."""
+        return self.parts[0].file
+
+    def findings(self) -> list[str]:
+        """One line for every block that is not what was written. Reads all."""
+        return [line for part in self.parts for line in part.file.findings()]
 
     def __len__(self) -> int:
         """N, the number of rows that it covers."""
@@ -220,7 +124,7 @@ class LateIndex:
     @cached_property
     def shape(self) -> tuple[float, float]:
         """Centroids per document and documents per centroid, means."""
-        numbers = self.file.bytes_of("numbers") / 2
+        numbers = sum(part.file.bytes_of("numbers") for part in self.parts) / 2
         centroids = self.file.bytes_of("posting_offsets") / 8 - 1
         return numbers / max(1, self.manifest.passages), numbers / max(1.0, centroids)
 
@@ -294,3 +198,31 @@ class LateIndex:
         return self._counted[1], self._counted[2]
 
     _counted: tuple[int, Any, int] | None = None
+
+
+class _Part:
+    """A file of the index, opened: the lists and signs of some rows, and the centroids if they are in it."""
+
+    def __init__(self, folder: Path, key: tuple[str, int, int], written: bool) -> None:
+        self.key = key
+        self.file = SegmentFile(folder / key[0], SegmentSeal(*key[1:]), written=written)
+        read, listed = self.file.read, "postings" in self.file
+        self.lists = _kernel.Lists(
+            read("numbers"),
+            read("number_offsets"),
+            read("postings") if listed else None,
+            read("posting_offsets") if listed else None,
+            read("signs"),
+            read("offsets"),
+        )
+
+    def __len__(self) -> int:
+        return int(self.file.map("offsets").shape[0]) - 1
+
+    @cached_property
+    def centroids(self) -> _kernel.Centroids:
+        """Ready for the cascade; the first file has them."""
+        centroids: FloatArray = self.file.read("centroids")
+        table = maxsim.quantize(MultiVectors(centroids, np.array([0, len(centroids)], np.int64)))
+        assert table.scales is not None
+        return _kernel.Centroids(table.tokens, table.scales, float(np.linalg.norm(centroids, axis=1).max(initial=0)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -26,28 +26,36 @@ from latewood.index.codebook import Codebook, centroid_count, floats, sample_siz
 from latewood.index.depths import Depths
 from latewood.index.disk import disk_errors, publish, remove_unused, write_all
 from latewood.index.format import Array, Pieces, SegmentFile, SegmentSeal, write_segment
-from latewood.index.late import LateIndex, Manifest
+from latewood.index.late import LateIndex
+from latewood.index.late_manifest import Manifest
 from latewood.index.segment import Segment
 from latewood.index.snapshot import IndexSnapshot
 from latewood.types import FloatArray, IntArray, MultiVectors
 
 __all__ = [
     "BUILDING",
+    "LISTED",
     "MEMORY_BUDGET",
     "Plan",
     "build_lists",
     "codebook_in",
     "finish",
-    "free_path",
     "lists_of",
     "live_part",
+    "new_path",
     "settings_of",
+    "sweep",
+    "write_extension",
     "write_late",
 ]
 
 BUILDING = "building"
 MEMORY_BUDGET = 2 << 30
 """Bytes beyond the output."""
+
+LISTED = 1 << 12
+"""Rows from which on an extension has postings. Fewer are all looked at by the second step: that takes less time than
+to look up the centroids in reach in one more file."""
 
 _SEALS = "seals.json"
 _SIGN_ROWS = 1 << 15
@@ -280,7 +288,7 @@ def _join(
         np.concatenate([file.read(name) for file in files]) for name in ("counts", "lengths", "numbers")
     )
     signs = Pieces([file.read("signs") for file in files])
-    path = free_path(folder, plan.generation)
+    path = new_path(folder, plan.generation)
     seal = write_late(path, book, numbers, counts, lengths, signs, questions)
     everything = Depths(0, 0, max(1, len(counts)), max(1, len(counts)))
     return Manifest(
@@ -289,14 +297,20 @@ def _join(
     )  # fmt: skip
 
 
-def free_path(folder: Path, generation: int) -> Path:
-    """A name for an index of this generation that nobody has: one that is in use is never written over."""
-    path = folder / f"late-{generation:08d}.seg"
-    for number in itertools.count(1):
-        if not path.exists():
-            break
-        path = folder / f"late-{generation:08d}-{number}.seg"
-    return path
+def new_path(folder: Path, generation: int) -> Path:
+    """A name for a file of this generation that is nobody's: one that is in use is never written over.
+
+    An empty file takes it at once, as a training and an extension may look for one at the same time.
+    """
+    for number in itertools.count():
+        path = folder / (f"late-{generation:08d}-{number}.seg" if number else f"late-{generation:08d}.seg")
+        with disk_errors(path, "write"):
+            try:
+                path.touch(exist_ok=False)
+            except FileExistsError:
+                continue
+            return path
+    raise AssertionError
 
 
 def write_late(
@@ -308,10 +322,10 @@ def write_late(
     signs: Pieces,
     questions: Sequence[FloatArray] = (),
 ) -> SegmentSeal:
-    """Write the file of an index.
+    """Write the first file of an index.
 
     Args:
-        path: not there yet.
+        path: not there yet, or empty.
         book: the codebook.
         numbers: uint16, each document's centroids, one document's after the other's.
         counts: [N] how many of them each document has.
@@ -319,20 +333,38 @@ def write_late(
         signs: [T, D / 8] uint8.
         questions: [Q, D] float32 each, to tune on after the next training.
     """
-    postings, posting_offsets = _postings(numbers, counts, len(book.centroids))
-    arrays: dict[str, Array | Pieces] = {
-        **{key: np.asarray(value) for key, value in asdict(book).items()},
-        "numbers": numbers,
-        "number_offsets": _offsets(counts),
-        "postings": postings,
-        "posting_offsets": posting_offsets,
-        "offsets": _offsets(lengths),
-        "signs": signs,
-    }
+    arrays: dict[str, Array | Pieces] = {key: np.asarray(value) for key, value in asdict(book).items()}
+    arrays |= _lists(numbers, counts, lengths, signs, len(book.centroids))
     if questions:
         arrays["questions"] = np.concatenate(questions)
         arrays["question_offsets"] = _offsets(np.array([len(question) for question in questions]))
     return write_segment(path, arrays)
+
+
+def write_extension(
+    path: Path, numbers: Array, counts: IntArray, lengths: IntArray, signs: Pieces, centroids: int
+) -> SegmentSeal:
+    """Write lists and signs of further rows, as `write_late` does; postings only where they pay (`LISTED`).
+
+    Args:
+        path: not there yet, or empty.
+        numbers: as there, as are the next three.
+        counts: [N].
+        lengths: [N].
+        signs: [T, D / 8].
+        centroids: K.
+    """
+    return write_segment(path, _lists(numbers, counts, lengths, signs, centroids if len(counts) >= LISTED else 0))
+
+
+def _lists(
+    numbers: Array, counts: IntArray, lengths: IntArray, signs: Pieces, centroids: int
+) -> dict[str, Array | Pieces]:
+    """The arrays of a file but for the codebook; with postings if `centroids` is not 0."""
+    arrays: dict[str, Array | Pieces] = {"numbers": numbers, "number_offsets": _offsets(counts)}
+    if centroids:
+        arrays["postings"], arrays["posting_offsets"] = _postings(numbers, counts, centroids)
+    return arrays | {"offsets": _offsets(lengths), "signs": signs}
 
 
 def _postings(numbers: Array, counts: IntArray, centroids: int) -> tuple[Array, IntArray]:
@@ -345,35 +377,32 @@ def _offsets(counts: IntArray) -> IntArray:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
-def leftovers(folder: Path, current: str) -> Iterator[Path]:
-    """Files of other builds."""
-    for path in sorted(folder.glob("late-*")):
-        if path.name != current:
-            yield path
-
-
-def finish(folder: Path, manifest: Manifest, replaced: str = "") -> LateIndex:
-    """Make a build the index of its folder, and remove what it replaces.
+def finish(folder: Path, manifest: Manifest, *known: LateIndex | None) -> LateIndex:
+    """Make a build the index of its folder, and remove everything else there.
 
     Args:
         folder: of the index.
         manifest: of the build.
-        replaced: the one file to be removed, where another build goes on and its files must stay; "" for all.
+        known: indexes that are open.
     """
     manifest.write(folder)
-    if replaced:
-        remove_unused(folder / replaced)
-        return LateIndex(folder, manifest)
     shutil.rmtree(folder / BUILDING, ignore_errors=True)
-    for path in leftovers(folder, manifest.file):
-        remove_unused(path)
-    return LateIndex(folder, manifest)
+    sweep(folder, manifest)
+    return LateIndex(folder, manifest, *known)
+
+
+def sweep(folder: Path, manifest: Manifest) -> None:
+    """Remove files that are no part of the index: replaced ones, and those of builds that were killed."""
+    for path in sorted(folder.glob("late-*")):
+        if path.name not in manifest.files:
+            remove_unused(path)
 
 
 def settings_of(manifest: Manifest) -> dict[str, Any]:
     """What `stats` says of an index."""
     return {
         "file": manifest.file,
+        "extensions": len(manifest.extensions),
         "generation": manifest.generation,
         "passages": manifest.rows,
         "vectors": manifest.vectors,

@@ -1,56 +1,73 @@
 """The life of a late-interaction index: built, extended while its collection grows, trained again when need be.
 
 Rows that came after those that an index covers are scored exactly. That is cheap while they are few; before it isn't,
-they are given to the centroids that there are, and one new file covers everything. The centroids were trained for other
+they are given to the centroids that there are, and a further file covers them: an extension. A small extension is
+written again with the next one, as segments are merged, so that there are few. The centroids were trained for other
 vectors, though: when most vectors are new, or when new ones lie further from their centroids than those of the
 training, all is trained again, from the stored vectors and, if questions were given, with these. No model is needed.
+`late_upkeep` does all of this beside a writer's commits.
 """
 
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from latewood.errors import UsageError
 from latewood.index.certify import pseudo_queries
-from latewood.index.disk import disk_errors
+from latewood.index.codebook import Codebook
+from latewood.index.disk import disk_errors, remove_unused
 from latewood.index.format import Array, Pieces, SegmentFile
-from latewood.index.late import LateIndex, Manifest
+from latewood.index.late import LateIndex
 from latewood.index.late_build import (
     MEMORY_BUDGET,
     Plan,
     build_lists,
     codebook_in,
     finish,
-    free_path,
     lists_of,
     live_part,
+    new_path,
+    settings_of,
+    sweep,
+    write_extension,
     write_late,
 )
+from latewood.index.late_manifest import Extension, Manifest
 from latewood.index.live import Index
 from latewood.index.snapshot import IndexSnapshot
 from latewood.index.tuning import tuned
 from latewood.types import FloatArray, IntArray
 
-__all__ = ["LATE_FOLDER", "LateUpkeep", "build_late", "extend_late", "is_outgrown", "uncovered"]
+__all__ = [
+    "LATE_FOLDER",
+    "TARGET",
+    "build_late",
+    "extend_late",
+    "is_due",
+    "is_outgrown",
+    "late_stats",
+    "questions_in",
+    "uncovered",
+]
 
 LATE_FOLDER = "derived/late"
 
-_TARGET = 0.99
+TARGET = 0.99
 _SAMPLES = 256
 
-_TAIL, _LEAST_TAIL = 1 / 256, 1 << 15
+_TAIL, _LEAST_TAIL = 1 / 256, 1 << 14
 """Vectors that may be scored exactly behind an index: as a share of it, and at least. At 10.7 million vectors both take
 about a quarter of the time of a search (docs/index.md)."""
+_MERGED = 3  # times what comes, up to which an extension is written again with it
 _LIVE = 0.8  # share of the covered passages below which the lists of the dead are left out
 _GROWN, _DRIFTED = 1.0, 1.1  # appended vectors for each of the training; `Manifest.drift`
-_LOOK = 0.2  # seconds between two looks, while an index is trained, at how much has come meanwhile
 _FEW = 0.05  # appended vectors for each of the training from which on their drift means something
 
 Progress = Callable[[str, int, int], None]
@@ -60,7 +77,7 @@ def build_late(
     index: Index,
     column: str,
     *,
-    target_overlap: float = _TARGET,
+    target_overlap: float = TARGET,
     queries: Sequence[FloatArray] | None = None,
     kind: str = "given",
     centroids: int | None = None,
@@ -131,13 +148,14 @@ def _built(
     manifest = tuned(
         late, snapshot, column, given, target_overlap, kind=kind, threads=threads, tell=partial(tell, "tune")
     )
-    now = index.snapshot()
-    if _is_due(manifest, now, column):  # so much has come meanwhile that searches would score too much of it exactly
-        manifest = _extended(LateIndex(folder, manifest), now, column, threads)
-    late = finish(folder, manifest)
+    with index.publishing:
+        now = index.snapshot()
+        if is_due(manifest, now, column):  # of what has come meanwhile a search would score too much exactly
+            manifest, _ = _extended(late, now, column, threads)
+        built = finish(folder, manifest, late)
     if progress is not None:
         progress("tune", 1, 1)
-    return late
+    return built
 
 
 def uncovered(rows: int, snapshot: IndexSnapshot, column: str) -> int:
@@ -161,84 +179,182 @@ def is_outgrown(manifest: Manifest) -> bool:
 
 
 def extend_late(
-    index: Index, column: str, *, least: int | None = None, threads: int = 1, training: bool = False
+    index: Index,
+    column: str,
+    *,
+    least: int | None = None,
+    whole: bool = False,
+    threads: int = 1,
+    known: LateIndex | None = None,
 ) -> LateIndex | None:
     """Let the late-interaction index cover what has come since, and leave out what has died; None if it needn't.
+
+    May be called while `build_late` runs on another thread: the index that is in use is extended meanwhile.
 
     Args:
         index: whose newest generation is covered; the write lock is taken.
         column: of token vectors.
         least: token vectors that aren't covered, from which on it is done; None for one part in 256 of all.
+        whole: leave one file that covers everything, without what has died.
         threads: most threads to use; the result doesn't depend on it.
-        training: this is called out of a `build_late`, whose files must stay.
+        known: the index as it was opened before.
 
     Raises:
         CorruptionError: the index or a vector is not what was written.
         StorageError: the disk refused; the index is as before.
     """
     index.start_writing()
-    with index.deriving:
+    with index.publishing:
         folder = index.folder / LATE_FOLDER
-        late = LateIndex.of(folder, index.catalogue)
+        late = LateIndex.of(folder, index.catalogue, known)
         snapshot = index.snapshot()
-        if late is None or not _is_due(late.manifest, snapshot, column, least):
+        if late is None or not (is_due(late.manifest, snapshot, column, least) or (whole and late.manifest.extensions)):
             return None
-        extended = _extended(late, snapshot, column, threads)
-        return finish(folder, extended, late.manifest.file if training else "")
+        extended, written = _extended(late, snapshot, column, threads, whole=whole)
+        extended.write(folder)
+        # Files of a training that goes on must stay; what a killed one left is removed another time.
+        if index.deriving.acquire(blocking=False):
+            try:
+                sweep(folder, extended)
+            finally:
+                index.deriving.release()
+        else:
+            for name in set(late.manifest.files) - set(extended.files):
+                remove_unused(folder / name)
+        return LateIndex(folder, extended, late, written=[written])
 
 
-def _is_due(manifest: Manifest, snapshot: IndexSnapshot, column: str, least: int | None = None) -> bool:
+def is_due(manifest: Manifest, snapshot: IndexSnapshot, column: str, least: int | None = None) -> bool:
+    """Whether so much isn't covered, or so much is dead, that the index should be extended."""
     if manifest.generation == snapshot.generation:
         return False
     wanted = max(_LEAST_TAIL, int(manifest.vectors * _TAIL)) if least is None else least
-    if uncovered(manifest.rows, snapshot, column) >= wanted:
-        return True
+    return uncovered(manifest.rows, snapshot, column) >= wanted or _is_dead(manifest, snapshot)
+
+
+def _is_dead(manifest: Manifest, snapshot: IndexSnapshot) -> bool:
     return int(np.count_nonzero(snapshot.alive[: manifest.rows])) < _LIVE * manifest.passages
 
 
-def _extended(late: LateIndex, snapshot: IndexSnapshot, column: str, threads: int) -> Manifest:
-    """A file over all rows, written; its manifest, not written yet."""
-    before, file, rows = late.manifest, late.file, len(late)
-    book = codebook_in(file)
-    alive = snapshot.alive[:rows]
-    old_counts, numbers = _kept(file, "numbers", "number_offsets", alive)
-    old_lengths, signs = _kept(file, "signs", "offsets", alive)
-    counts, lengths = [old_counts], [old_lengths]
-    appended, distance = before.appended, before.appended * before.appended_residual
-    for segment in snapshot.segments:
-        first = segment.record.first_row
-        if first + len(segment) <= rows:
-            continue
-        vectors, living = live_part(segment, snapshot, column, max(0, rows - first))
-        assigned = book.assign(vectors, threads)
-        part = lists_of(vectors, living, assigned, book)
-        counts.append(part["counts"])
-        lengths.append(part["lengths"])
-        numbers.append(part["numbers"])
-        signs.append(part["signs"])
-        appended += len(assigned)
-        distance += book.residual_of(vectors, assigned) * len(assigned)
-    all_counts, all_lengths = np.concatenate(counts), np.concatenate(lengths)
-    path = free_path(file.path.parent, snapshot.generation)
-    seal = write_late(path, book, np.concatenate(numbers), all_counts, all_lengths, Pieces(signs), questions_in(file))
-    return replace(
-        before,
-        file=path.name,
-        bytes=seal.bytes,
-        header_crc=seal.header_crc,
+def late_stats(manifest: Manifest, snapshot: IndexSnapshot, column: str) -> dict[str, Any]:
+    """What `stats` says of an index beside a generation: JSON-ready."""
+    return {
+        **settings_of(manifest),
+        "uncovered_vectors": uncovered(manifest.rows, snapshot, column),
+        "dead_passages": manifest.passages - int(np.count_nonzero(snapshot.alive[: manifest.rows])),
+        "outgrown": is_outgrown(manifest),
+    }
+
+
+def _extended(
+    late: LateIndex, snapshot: IndexSnapshot, column: str, threads: int, *, whole: bool = False
+) -> tuple[Manifest, str]:
+    """An index over all rows, of which one file was written; its manifest, not written yet, and that file's name."""
+    before, book = late.manifest, codebook_in(late.file)
+    later, appended, distance = _later(snapshot, column, len(late), book, threads)
+    appended += before.appended
+    distance += before.appended * before.appended_residual
+    path = new_path(late.file.path.parent, snapshot.generation)
+    if whole or _is_dead(before, snapshot):
+        rows = _joined([*_kept(late, snapshot, 0), later])
+        signs = Pieces(rows.signs)
+        seal = write_late(path, book, rows.numbers, rows.counts, rows.lengths, signs, questions_in(late.file))
+        after = replace(before, file=path.name, bytes=seal.bytes, header_crc=seal.header_crc, extensions=())
+        vectors, passages = rows.vectors, rows.passages
+    else:
+        kept = _merged_from(before.extensions, later.vectors)
+        merged = before.extensions[kept:]
+        rows = _joined([*_kept(late, snapshot, 1 + kept), later])
+        signs = Pieces(rows.signs)
+        seal = write_extension(path, rows.numbers, rows.counts, rows.lengths, signs, len(book.centroids))
+        new = Extension(path.name, seal.bytes, seal.header_crc, len(rows.counts), rows.vectors, rows.passages)
+        after = replace(before, extensions=(*before.extensions[:kept], new))
+        vectors = before.vectors + rows.vectors - sum(each.vectors for each in merged)
+        passages = before.passages + rows.passages - sum(each.passages for each in merged)
+    after = replace(
+        after,
         generation=snapshot.generation,
         crc=snapshot.head.crc,
-        rows=len(all_counts),
-        vectors=int(all_lengths.sum()),
-        passages=len(snapshot.live_rows),
+        rows=len(snapshot.alive),
+        vectors=vectors,
+        passages=passages,
         appended=appended,
         appended_residual=distance / appended if appended else 0.0,
     )
+    return after, path.name
 
 
-def _kept(
-    file: SegmentFile, name: str, offsets_name: str, alive: npt.NDArray[np.bool_]
-) -> tuple[IntArray, list[Array]]:
+def _merged_from(extensions: Sequence[Extension], vectors: int) -> int:
+    """How many extensions stay as they are; those behind them are written anew, with so many vectors that came.
+
+    One is kept if it is more than three times as large as what is written behind it. So there are few of them, however
+    many adds there were, and a vector is written again only some times.
+    """
+    kept = len(extensions)
+    while kept and extensions[kept - 1].vectors <= _MERGED * vectors:
+        kept -= 1
+        vectors += extensions[kept].vectors
+    return kept
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """What a file keeps of N rows: counts [N] and the numbers of their centroids, lengths [N] and their signs."""
+
+    counts: IntArray
+    numbers: Array
+    lengths: IntArray
+    signs: list[Array]
+    passages: int
+
+    @property
+    def vectors(self) -> int:
+        return int(self.lengths.sum())
+
+
+def _joined(rows: Sequence[_Rows]) -> _Rows:
+    return _Rows(
+        np.concatenate([each.counts for each in rows]),
+        np.concatenate([each.numbers for each in rows]),
+        np.concatenate([each.lengths for each in rows]),
+        [array for each in rows for array in each.signs],
+        sum(each.passages for each in rows),
+    )
+
+
+def _kept(late: LateIndex, snapshot: IndexSnapshot, first: int) -> list[_Rows]:
+    """What the index has of the rows of its parts from this one on, without what has died."""
+    found, row = [], 0
+    for number, part in enumerate(late.parts):
+        alive = snapshot.alive[row : row + len(part)]
+        row += len(part)
+        if number >= first:
+            counts, numbers = _cut(part.file, "numbers", "number_offsets", alive)
+            lengths, signs = _cut(part.file, "signs", "offsets", alive)
+            found.append(_Rows(counts, np.concatenate(numbers), lengths, signs, int(np.count_nonzero(alive))))
+    return found
+
+
+def _later(snapshot: IndexSnapshot, column: str, first: int, book: Codebook, threads: int) -> tuple[_Rows, int, float]:
+    """The rows from this one on, given to the centroids; how many vectors, and the sum of their distances."""
+    width = (snapshot.spaces[column].dim + 7) // 8
+    none = np.zeros(0, np.int64)
+    found = [_Rows(none, np.zeros(0, np.uint16), none, [np.zeros((0, width), np.uint8)], 0)]
+    total, distance = 0, 0.0
+    for segment in snapshot.segments:
+        start = segment.record.first_row
+        if start + len(segment) <= first:
+            continue
+        vectors, living = live_part(segment, snapshot, column, max(0, first - start))
+        assigned = book.assign(vectors, threads)
+        part = lists_of(vectors, living, assigned, book)
+        found.append(_Rows(part["counts"], part["numbers"], part["lengths"], [part["signs"]], int(living.sum())))
+        total += len(assigned)
+        distance += book.residual_of(vectors, assigned) * len(assigned)
+    return _joined(found), total, distance
+
+
+def _cut(file: SegmentFile, name: str, offsets_name: str, alive: npt.NDArray[np.bool_]) -> tuple[IntArray, list[Array]]:
     """Of each row how much it has of an array, and the array, both without what has died."""
     offsets, array = file.read(offsets_name), file.read(name)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], alive, [False]]).astype(np.int8)))
@@ -253,73 +369,3 @@ def questions_in(file: SegmentFile) -> list[FloatArray]:
         return []
     values, cuts = file.read("questions"), file.read("question_offsets").tolist()
     return [values[a:b] for a, b in itertools.pairwise(cuts)]
-
-
-class LateUpkeep:
-    """A task of `latewood.index.upkeep.Upkeep`: extends the index of a column, and trains it again.
-
-    Args:
-        index: that is being written.
-        column: of token vectors.
-        trains: train again when the index is outgrown; else that is left to `latewood build`.
-        first: with `trains`, token vectors from which on a first index is trained, for runs of them; 0 for never.
-    """
-
-    def __init__(self, index: Index, column: str, *, trains: bool = False, first: int = 0) -> None:
-        """Nothing is looked at yet."""
-        self.trains = trains
-        self.first = first
-        self._index = index
-        self._column = column
-        self._looked = 0.0
-
-    def is_due(self) -> bool:
-        """Whether there is something to do."""
-        if not self._is_indexed():
-            return False
-        manifest = self._manifest()
-        if manifest is None:
-            snapshot = self._index.snapshot()
-            return self.trains and 0 < self.first <= uncovered(0, snapshot, self._column)
-        return self._is_outgrown(manifest) or _is_due(manifest, self._index.snapshot(), self._column)
-
-    def do(self, check: Callable[[], None]) -> bool:
-        """Extend, or train. A training that is told to end keeps what it has finished for the next one."""
-        manifest = self._manifest()
-        if manifest is not None and not self._is_outgrown(manifest):
-            return extend_late(self._index, self._column) is not None
-        check()
-        late = LateIndex.of(self._index.folder / LATE_FOLDER, self._index.catalogue)
-        build_late(
-            self._index,
-            self._column,
-            target_overlap=manifest.target if manifest else _TARGET,
-            queries=questions_in(late.file) if late else None,
-            kind=manifest.queries if manifest else "pseudo",
-            progress=lambda step, done, total: self._meanwhile(check),
-        )
-        return True
-
-    def _meanwhile(self, check: Callable[[], None]) -> None:
-        """Now and then while it trains: what streams in must not be left to exact scoring for minutes."""
-        check()
-        if time.monotonic() - self._looked < _LOOK:
-            return
-        manifest = self._manifest()
-        if manifest is not None and _is_due(manifest, self._index.snapshot(), self._column):
-            extend_late(self._index, self._column, training=True)
-        self._looked = time.monotonic()
-
-    def _is_indexed(self) -> bool:
-        space = self._index.snapshot().spaces.get(self._column)
-        return (
-            space is not None and space.signs is None and f"{self._column}.signs" not in self._index.snapshot().spaces
-        )
-
-    def _is_outgrown(self, manifest: Manifest) -> bool:
-        return self.trains and is_outgrown(manifest)
-
-    def _manifest(self) -> Manifest | None:
-        manifest = Manifest.read(self._index.folder / LATE_FOLDER)
-        ours = manifest is not None and self._index.catalogue.crc_at(manifest.generation) == manifest.crc
-        return manifest if ours else None

@@ -63,7 +63,9 @@ class Index:
         self._mutex = threading.Lock()
         self.keep_for: float = KEEP_FOR
         self._oldest_retired: int | None = None
-        self.deriving = threading.RLock()  # held by whoever makes derived files out of vectors
+        # Who trains an index over the vectors holds the first, for minutes; who makes files of it the index, the other.
+        self.deriving = threading.RLock()
+        self.publishing = threading.RLock()
         self._rewriting = threading.Lock()
         self._writing = threading.RLock()  # commits, and the moments at which upkeep changes the catalogue
         self.after_commit: Callable[[], None] = lambda: None

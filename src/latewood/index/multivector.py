@@ -21,7 +21,8 @@ from latewood.index.disk import disk_errors, flush_folder
 from latewood.index.ladder import decide
 from latewood.index.late import LateIndex
 from latewood.index.late_build import MEMORY_BUDGET, settings_of
-from latewood.index.late_life import LATE_FOLDER, LateUpkeep, build_late, extend_late
+from latewood.index.late_life import LATE_FOLDER, build_late, extend_late
+from latewood.index.late_upkeep import LateUpkeep
 from latewood.index.levels import DEFAULT_BITS, Bits, Form, check_bits
 from latewood.index.live import CATALOGUE, Index
 from latewood.index.pooling import pooled
@@ -52,7 +53,8 @@ class MultiVectorIndex:
         self._form = form
         self._projection = projection
         self._late: LateIndex | None = None
-        self.upkeep = Upkeep(index, [LateUpkeep(index, _COLUMN, trains=True)])
+        self._late_upkeep = LateUpkeep(index, _COLUMN, trains=True)
+        self.upkeep = Upkeep(index, self._late_upkeep.tasks)
         self.refresh()
 
     # -- building and opening --------------------------------------------------------------------------------------
@@ -188,7 +190,8 @@ class MultiVectorIndex:
     def refresh(self) -> None:
         """Move on to the newest committed generation."""
         self._snapshot: IndexSnapshot = self._index.snapshot()
-        self._late = LateIndex.at(self._index.folder / LATE_FOLDER, self._index.catalogue, self._snapshot, self._late)
+        known = self._late_upkeep.latest, self._late
+        self._late = LateIndex.at(self._index.folder / LATE_FOLDER, self._index.catalogue, self._snapshot, *known)
 
     def _store(
         self,
@@ -271,7 +274,7 @@ class MultiVectorIndex:
         """
         try:
             written = compact(self._index, keep_for)
-            extend_late(self._index, _COLUMN, least=1)
+            extend_late(self._index, _COLUMN, least=1, whole=True)
             return written
         finally:
             self.refresh()
@@ -375,8 +378,8 @@ class MultiVectorIndex:
             "dim": self._snapshot.spaces[_COLUMN].dim,
             "bytes": {
                 "vectors": segments,
-                "late_index": late.bytes if late else 0,
-                "total": segments + (late.bytes if late else 0),
+                "late_index": late.all_bytes if late else 0,
+                "total": segments + (late.all_bytes if late else 0),
             },
             "quantisation": self._form.told(),
             "late_index": settings_of(late) if late else None,

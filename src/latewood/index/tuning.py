@@ -12,7 +12,8 @@ import numpy as np
 
 from latewood.index.certify import BEYOND
 from latewood.index.depths import TUNED_K, Depths, Steps, overlap, tune
-from latewood.index.late import LateIndex, Manifest
+from latewood.index.late import LateIndex
+from latewood.index.late_manifest import Manifest
 from latewood.index.snapshot import IndexSnapshot
 from latewood.types import FloatArray, IntArray
 

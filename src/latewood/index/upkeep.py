@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from latewood.errors import LatewoodError
@@ -89,6 +90,10 @@ class _Worker:
             if not self.stopping:
                 self.error = error
 
+    def is_working(self) -> bool:
+        with self._mutex:
+            return self._thread is not None and self._thread.is_alive()
+
     def join(self, timeout: float | None = None) -> None:
         with self._mutex:
             thread = self._thread
@@ -97,7 +102,7 @@ class _Worker:
 
 
 class Upkeep:
-    """Threads that look after an index that is being written: one rewrites files, one does other tasks.
+    """Threads that look after an index that is being written: one rewrites files, and one for each other task.
 
     They are started by a commit that leaves something to do, end when there is nothing left, and are stopped by `close`
     of the index. What fails is kept as `error` and told by `stats`; the next commit tries again.
@@ -108,27 +113,32 @@ class Upkeep:
 
         Args:
             index: to be looked after.
-            tasks: done beside the rewriting, in turn: a training may take minutes.
+            tasks: done beside the rewriting and beside each other: a training may take minutes.
         """
         self.paused = False
         self._index = index
-        self._tasks = tasks
         self._files = _Worker("latewood-upkeep", self._is_worth_a_look, self._rewrite)
-        self._others = _Worker("latewood-tasks", lambda: any(task.is_due() for task in tasks), self._do_tasks)
+        self._tasks = [
+            _Worker(f"latewood-task-{i}", task.is_due, partial(self._do, i, task)) for i, task in enumerate(tasks)
+        ]
         index.after_commit = self._nudge
         index.before_close = self.stop
 
     @property
     def error(self) -> LatewoodError | None:
         """What kept it from its work, the last time."""
-        return self._files.error or self._others.error
+        return next((worker.error for worker in self._workers if worker.error is not None), None)
+
+    @property
+    def _workers(self) -> list[_Worker]:
+        return [self._files, *self._tasks]
 
     def _nudge(self) -> None:
         """Called after each commit: cheap, and mostly nothing."""
         if self.paused:
             return
-        self._files.nudge()
-        self._others.nudge()
+        for worker in self._workers:
+            worker.nudge()
         if len(self._index.snapshot().segments) >= _BEHIND and self._files.error is None:
             self._files.join(timeout=1.0)
 
@@ -142,19 +152,23 @@ class Upkeep:
         self._index.purge()
         return False
 
-    def _do_tasks(self) -> bool:
-        return any(task.is_due() and task.do(self._check) for task in self._tasks)
+    def _do(self, number: int, task: Task) -> bool:
+        def check() -> None:
+            if self._tasks[number].stopping:
+                raise Stopped
 
-    def _check(self) -> None:
-        if self._others.stopping:
-            raise Stopped
+        done = task.is_due() and task.do(check)
+        if done:  # and it may have left something to do for others: an index that was extended may be outgrown
+            for worker in self._tasks:
+                worker.nudge()
+        return done
 
     def stop(self) -> None:
         """End it when nothing is left but training, which ends in its middle and is gone on with another time."""
-        for worker in (self._files, self._others):
+        for worker in self._workers:
             worker.stopping = True
-        self._files.join()
-        self._others.join()
+        for worker in self._workers:
+            worker.join()
 
     def wait(self) -> None:
         """Wait until there is nothing left to do.
@@ -162,7 +176,8 @@ class Upkeep:
         Raises:
             LatewoodError: what kept it from its work.
         """
-        self._files.join()
-        self._others.join()
+        while any(worker.is_working() for worker in self._workers):
+            for worker in self._workers:
+                worker.join()
         if self.error is not None:
             raise self.error

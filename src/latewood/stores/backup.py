@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latewood.errors import CorruptionError, InputError, LatewoodError
-from latewood.index import LATE_FOLDER, Catalogue, LateIndex, WriteLock, disk_errors, flush_folder
+from latewood.index import LATE_FOLDER, Catalogue, LateIndex, Manifest, WriteLock, disk_errors, flush_folder
 from latewood.index.disk import publish, write_all
 from latewood.index.live import CATALOGUE, LOCK, SEGMENTS
 from latewood.stores.embedded import EmbeddedStore
@@ -98,6 +98,7 @@ def copy_collection(source: str | Path, destination: str | Path, *, link: bool =
 def _copy_one(source: Path, target: Path, link: bool) -> None:
     """One encoding: a folder with a catalogue."""
     target.mkdir(parents=True, exist_ok=True)
+    _copy_late(source / LATE_FOLDER, target / LATE_FOLDER, link)  # before the catalogue, which then knows its commit
     catalogue = Catalogue.open(source / CATALOGUE)
     try:
         for attempt in range(_ATTEMPTS):
@@ -110,8 +111,7 @@ def _copy_one(source: Path, target: Path, link: bool) -> None:
                     raise CorruptionError(
                         f"{error.filename} is missing, and the catalogue says that it is there; restore it from a copy"
                     ) from None
-        for derived in (LATE_FOLDER, _BM25):
-            _copy_derived(source / derived, target / derived, link)
+        _copy_derived(source / _BM25, target / _BM25, link)
         _drop_unusable(target)
         flush_folder(target)
     finally:
@@ -140,6 +140,26 @@ def _copy_segments(source: Path, target: Path, link: bool) -> None:
         if not (into / name).exists():
             _copy_file(source / name, into / name, link)
     flush_folder(into)
+
+
+def _copy_late(source: Path, target: Path, link: bool) -> None:
+    """The files of the late-interaction index; a writer may replace some of them meanwhile, every second or so."""
+    for _ in range(_ATTEMPTS):
+        shutil.rmtree(target, ignore_errors=True)
+        try:
+            manifest = Manifest.read(source)
+            if manifest is None:
+                return
+            target.mkdir(parents=True)
+            for name in manifest.files:
+                _copy_file(source / name, target / name, link)
+        except FileNotFoundError:
+            continue
+        except CorruptionError:  # `latewood check` says so of the source; the copy can do without
+            return
+        manifest.write(target)
+        return
+    shutil.rmtree(target, ignore_errors=True)
 
 
 def _copy_derived(source: Path, target: Path, link: bool) -> None:

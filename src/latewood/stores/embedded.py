@@ -40,8 +40,8 @@ from latewood.index import (
     floats_of,
     flush_folder,
     is_outgrown,
+    late_stats,
     record_crc,
-    settings_of,
     uncovered,
 )
 from latewood.index.live import CATALOGUE, LOCK, noted
@@ -73,7 +73,7 @@ class EmbeddedStore:
         self._texts = Texts(index.catalogue, lambda row: bool(index.snapshot().dropped[row]))
         index.purging = self._texts.forget
         self.late_upkeep = LateUpkeep(index, TOKENS)
-        self.upkeep = Upkeep(index, [self.late_upkeep])
+        self.upkeep = Upkeep(index, self.late_upkeep.tasks)
         self._bm25 = Bm25(index.folder / "derived" / "bm25", index.catalogue, settings["analyzer"], self._texts.texts)
         self._metadata = Metadata(self._texts.metadata)
         self._late: LateIndex | None = None
@@ -208,7 +208,8 @@ class EmbeddedStore:
         """
         snapshot = self._newest()
         if TOKENS in snapshot.spaces:
-            self._late = LateIndex.at(self.path / LATE_FOLDER, self._index.catalogue, snapshot, self._late)
+            known = self.late_upkeep.latest, self._late
+            self._late = LateIndex.at(self.path / LATE_FOLDER, self._index.catalogue, snapshot, *known)
         return EmbeddedSnapshot(snapshot, self._texts, self._bm25, self._metadata, self._late)
 
     def compile(self, pipeline: Pipeline) -> Compiled:
@@ -339,7 +340,7 @@ class EmbeddedStore:
         self.start_writing()
         written = compact(self._index, keep_for)
         if TOKENS in self._index.snapshot().spaces:
-            extend_late(self._index, TOKENS, least=1)
+            extend_late(self._index, TOKENS, least=1, whole=True)
         return written
 
     def build_late(self, **settings: Any) -> LateIndex:
@@ -399,24 +400,14 @@ class EmbeddedStore:
                 **parts,
                 "catalogue": catalogue,
                 "bm25": self._bm25.bytes(),
-                "late_index": late.bytes if late else 0,
+                "late_index": late.all_bytes if late else 0,
                 "retired": sum(file_bytes(self.path / "segments" / one.file) for one in self._index.retired()),
-                "total": segments + catalogue + self._bm25.bytes() + (late.bytes if late else 0),
+                "total": segments + catalogue + self._bm25.bytes() + (late.all_bytes if late else 0),
             },
-            "late_index": self._late_stats(late, snapshot) if late else None,
+            "late_index": late_stats(late, snapshot, TOKENS) if late else None,
             "quantisation": self._form.told() if self._form else None,
             "settings": dict(self.settings),
             "encoder": asdict(self.spec),
-        }
-
-    @staticmethod
-    def _late_stats(late: Manifest, snapshot: IndexSnapshot) -> dict[str, Any]:
-        dead = late.passages - int(np.count_nonzero(snapshot.alive[: late.rows]))
-        return {
-            **settings_of(late),
-            "uncovered_vectors": uncovered(late.rows, snapshot, TOKENS),
-            "dead_passages": dead,
-            "outgrown": is_outgrown(late),
         }
 
     def check(self) -> list[str]:
@@ -439,7 +430,7 @@ class EmbeddedStore:
 
     def _late_findings(self) -> list[str]:
         late = LateIndex.of(self.path / LATE_FOLDER, self._index.catalogue)
-        return late.file.findings() if late else []
+        return late.findings() if late else []
 
     def _text_findings(self) -> list[str]:
         snapshot = self._index.snapshot()
