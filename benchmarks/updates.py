@@ -249,7 +249,8 @@ def main() -> None:
         one.add_argument("--queries", type=int, default=200)
         one.add_argument("--scratch", type=Path, default=None, help="where indexes are built")
         one.add_argument("--save", action="store_true", help="append to benchmarks/results/updates.json")
-        one.set_defaults(cut=0, windows="")
+        one.add_argument("--windows", default="", help="size:stride, as in index.py")
+        one.set_defaults(cut=0)
         if name == "many":
             one.add_argument("--start", type=int, default=5000)
             one.add_argument("--adds", type=int, default=10_000)

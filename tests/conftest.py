@@ -6,10 +6,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from latewood import encode
 
 DATA = Path(os.environ.get("LATEWOOD_DATA") or Path(__file__).resolve().parent.parent.parent / "shared" / "data")
+
+
+# How long an example takes says what else the machine does.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 from latewood import late_index
 from latewood.cli import main
 from latewood.collection import Collection
-from latewood.errors import PipelineError
+from latewood.errors import CorruptionError, PipelineError
 from latewood.index import LATE_FOLDER
 from latewood.types import Passage
 
@@ -122,6 +122,30 @@ def test_it_stays_right_while_the_collection_changes(minilm, tmp_path):
         content[-100] ^= 1
         path.write_bytes(content)
         assert any("late-" in finding for finding in made.check())
+
+
+@pytest.mark.parametrize("file", ["late-", "manifest"])
+def test_a_damaged_one_is_told_to_those_who_ask_for_it_and_built_anew(minilm, tmp_path, file):
+    with Collection.create(tmp_path / "kb.lw", minilm) as made:
+        made.add(passages())
+        late_index.build(made, samples=20)
+        expected = made.search("how tall is the larch?", 5, "late(exact=true)")
+    path = next((tmp_path / "kb.lw" / LATE_FOLDER).glob(f"{file}*"))
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    with Collection.open(tmp_path / "kb.lw", minilm) as kb:
+        for pipeline in "dense:5", "bm25:5", "late(exact=true):5":
+            assert kb.search("how tall is the larch?", 5, pipeline).hits
+        with pytest.raises(CorruptionError, match=rf"{path.name}.*latewood build makes the index anew"):
+            kb.search("how tall is the larch?", 5, "late(n_full_scores=12)")
+        assert any(path.name in finding for finding in kb.check())
+        kb.add([Passage("more", "A sentence that comes later.")])
+        kb.delete(["more"])
+        late_index.build(kb, samples=20)
+        found = kb.search("how tall is the larch?", 5, "late(n_full_scores=12)")
+        assert [(hit.id, hit.score) for hit in found.hits] == [(hit.id, hit.score) for hit in expected.hits]
+        assert kb.check() == []
 
 
 def test_it_is_built_when_it_is_worthwhile(kb, monkeypatch):

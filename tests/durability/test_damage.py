@@ -11,6 +11,7 @@ from script_of_changes import SPEC, apply, states
 
 from latewood.collection import Collection
 from latewood.errors import CorruptionError, InputError, LatewoodError
+from latewood.index import extend_late
 from latewood.stores.embedded import EmbeddedStore
 from latewood.stores.encodings import current_names, set_current
 from latewood.stores.filtered import filtered
@@ -62,6 +63,8 @@ def healthy(tmp_path_factory):
         state = apply(store, n, state)
         if n == GENERATION - 2:
             store.build_late(target_overlap=0.5, centroids=16)
+        if n == GENERATION - 1:
+            assert extend_late(store._index, "tokens", least=1).manifest.extensions
     store.close()
     expected = answers(path)
     assert not expected[1][1][-1], "the cascade was not asked"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from term_overlap import TermOverlap
 
@@ -92,7 +92,6 @@ def naive(grades: dict[str, int], ids: list[str]) -> dict[str, float]:
     }
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_any_ranking_against_the_definitions(data):
     documents = [f"d{i}" for i in range(60)]

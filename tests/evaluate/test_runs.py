@@ -63,7 +63,7 @@ def test_files_that_can_not_be(tmp_path):
         write_run(tmp_path / "a.run", {"1": ["two words"]})
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.floats(-(2.0**90), 2.0**90, width=32) | st.sampled_from([0.0, 1.0, 0.1]), min_size=1, max_size=30))
 def test_written_scores_fall_strictly_and_the_order_comes_back(tmp_path_factory, scores):
     falling = sorted(scores, reverse=True)

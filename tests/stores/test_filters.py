@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latewood import _reference, maxsim
@@ -119,7 +119,7 @@ WHERE = st.dictionaries(FIELDS, st.one_of(PLAIN, OPERATORS), min_size=1, max_siz
 QUESTIONS = st.lists(st.sampled_from(WORDS), min_size=1, max_size=4).map(" ".join)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(where=WHERE, question=QUESTIONS, k=st.integers(1, 60), seed=st.integers(0, 1000))
 def test_any_filter_ranks_as_brute_force(kept, where, question, k, seed):
     store, there = kept

@@ -63,8 +63,8 @@ TARGET = 0.99
 _SAMPLES = 256
 
 _TAIL, _LEAST_TAIL = 1 / 256, 1 << 14
-"""Vectors that may be scored exactly behind an index: as a share of it, and at least. At 10.7 million vectors both take
-about a quarter of the time of a search (docs/index.md)."""
+"""Vectors that may be scored exactly behind an index: as a share of it, and at least."""
+_CATCHING_UP = 4  # times that a trained index is extended before it takes its place: each time less has come
 _MERGED = 3  # times what comes, up to which an extension is written again with it
 _LIVE = 0.8  # share of the covered passages below which the lists of the dead are left out
 _GROWN, _DRIFTED = 1.0, 1.1  # appended vectors for each of the training; `Manifest.drift`
@@ -148,10 +148,14 @@ def _built(
     manifest = tuned(
         late, snapshot, column, given, target_overlap, kind=kind, threads=threads, tell=partial(tell, "tune")
     )
-    with index.publishing:
+    late = LateIndex(folder, manifest, late)
+    for _ in range(_CATCHING_UP):  # of what has come meanwhile a search would score too much exactly
         now = index.snapshot()
-        if is_due(manifest, now, column):  # of what has come meanwhile a search would score too much exactly
-            manifest, _ = _extended(late, now, column, threads)
+        if not is_due(manifest, now, column):
+            break
+        manifest, written = _extended(late, now, column, threads)
+        late = LateIndex(folder, manifest, late, written=[written])
+    with index.publishing:
         built = finish(folder, manifest, late)
     if progress is not None:
         progress("tune", 1, 1)

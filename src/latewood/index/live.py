@@ -64,7 +64,7 @@ class Index:
         self.keep_for: float = KEEP_FOR
         self._oldest_retired: int | None = None
         # Who trains an index over the vectors holds the first, for minutes; who makes files of it the index, the other.
-        self.deriving = threading.RLock()
+        self.deriving = threading.Lock()
         self.publishing = threading.RLock()
         self._rewriting = threading.Lock()
         self._writing = threading.RLock()  # commits, and the moments at which upkeep changes the catalogue

@@ -68,10 +68,17 @@ class _Worker:
         with self._mutex:
             if self._thread is not None and self._thread.is_alive():
                 self._again = True
-            elif not self.stopping and self._is_due():
+            elif not self.stopping and self._is_worth_starting():
                 self._again = False
                 self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
                 self._thread.start()
+
+    def _is_worth_starting(self) -> bool:
+        try:
+            return self._is_due()
+        except LatewoodError as error:  # what was committed is committed: no reason for the commit to fail
+            self.error = error
+            return False
 
     def _work(self) -> None:
         try:

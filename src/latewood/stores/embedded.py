@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from latewood.errors import InputError, PipelineError, ShapeError, UsageError
+from latewood.errors import CorruptionError, InputError, PipelineError, ShapeError, UsageError
 from latewood.index import (
     DEFAULT_BITS,
     KEEP_FOR,
@@ -207,10 +207,17 @@ class EmbeddedStore:
             CorruptionError: what is needed to know it is not what was written.
         """
         snapshot = self._newest()
+        late: LateIndex | CorruptionError | None = None
         if TOKENS in snapshot.spaces:
-            known = self.late_upkeep.latest, self._late
-            self._late = LateIndex.at(self.path / LATE_FOLDER, self._index.catalogue, snapshot, *known)
-        return EmbeddedSnapshot(snapshot, self._texts, self._bm25, self._metadata, self._late)
+            try:
+                late = self._late = LateIndex.at(
+                    self.path / LATE_FOLDER, self._index.catalogue, snapshot, self.late_upkeep.latest, self._late
+                )
+            except CorruptionError as error:
+                # Derived from what is all there. Whoever asks for it is told, and everybody else gets on.
+                advice = "latewood build makes the index anew, late(exact=true) does without it"
+                late = CorruptionError(f"{str(error).split(';')[0]}; {advice}")
+        return EmbeddedSnapshot(snapshot, self._texts, self._bm25, self._metadata, late)
 
     def compile(self, pipeline: Pipeline) -> Compiled:
         """How many leading steps need nothing but what is stored here: all but those that read or encode texts."""
@@ -360,7 +367,7 @@ class EmbeddedStore:
 
     def uncovered(self) -> tuple[int, int]:
         """Token vectors that the late-interaction index doesn't cover, and all of them."""
-        late = self.snapshot().late_index
+        late = self._covering()
         snapshot = self._index.snapshot()
         if TOKENS not in snapshot.spaces:
             return 0, 0
@@ -371,8 +378,15 @@ class EmbeddedStore:
 
     def is_outgrown(self) -> bool:
         """Whether the late-interaction index should be built again: most vectors are new, or unlike the others."""
-        late = self.snapshot().late_index
+        late = self._covering()
         return late is not None and is_outgrown(late.manifest)
+
+    def _covering(self) -> LateIndex | None:
+        """The late-interaction index; None where there is none, or one that is damaged."""
+        try:
+            return self.snapshot().late_index
+        except CorruptionError:
+            return None
 
     # -- looking after ---------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latewood.errors import PipelineError, ShapeError
+from latewood.errors import CorruptionError, PipelineError, ShapeError
 from latewood.index import IndexSnapshot, LateIndex, Measured, measure
 from latewood.stores.bm25 import Bm25
 from latewood.stores.conditions import Where
@@ -35,7 +35,7 @@ class EmbeddedSnapshot:
     _texts: Texts
     _bm25: Bm25
     _metadata: Metadata
-    _late: LateIndex | None = None
+    _late: LateIndex | CorruptionError | None = None  # an error: there is one, and it is damaged
 
     @property
     def generation(self) -> int:
@@ -107,12 +107,13 @@ class EmbeddedSnapshot:
             ShapeError: another shape, NaN or infinity.
             UsageError: a depth that there isn't.
             PipelineError: the collection has no token vectors.
+            CorruptionError: a vector, or the index, is not what was written.
         """
         self._require(TOKENS)
-        if exact or self._late is None:
+        late = None if exact else self.late_index
+        if late is None:
             return self._index.search(TOKENS, tokens, k, rows, exact=exact)
-        chosen = self._late.depths.but(depths) if depths else None
-        return self._late.search(self._index, TOKENS, tokens, k, rows, chosen)
+        return late.search(self._index, TOKENS, tokens, k, rows, late.depths.but(depths) if depths else None)
 
     @property
     def chooses(self) -> bool:
@@ -121,7 +122,13 @@ class EmbeddedSnapshot:
 
     @property
     def late_index(self) -> LateIndex | None:
-        """The late-interaction index that it searches, if one was built."""
+        """The late-interaction index that it searches, if one was built.
+
+        Raises:
+            CorruptionError: it is not what was written. Everything else can be asked for nevertheless.
+        """
+        if isinstance(self._late, CorruptionError):
+            raise self._late
         return self._late
 
     def measure(self, queries: Sequence[FloatArray]) -> Measured:
@@ -131,9 +138,10 @@ class EmbeddedSnapshot:
             PipelineError: the collection has no token vectors, or no late-interaction index.
         """
         self._require(TOKENS)
-        if self._late is None and not self.chooses:
+        late = self.late_index
+        if late is None and not self.chooses:
             raise PipelineError("no late-interaction index was built, so late is exhaustive: latewood build makes one")
-        return measure(self._late, self._index, TOKENS, queries)
+        return measure(late, self._index, TOKENS, queries)
 
     def vectors(self, rows: IntArray) -> MultiVectors:
         """The stored token vectors of these passages, in this order: int8 with scales, floats, or what bits stand for.
