@@ -41,6 +41,23 @@ def test_vectors_do_not_depend_on_the_number_of_threads(minilm, threads):
     assert found == [3]
 
 
+def test_questions_of_all_lengths_get_on_any_number_of_threads_what_they_get_alone(minilm, threads):
+    texts = ["", "oak", "oak", *(f"what does tree number {i} lose in autumn? " * (1 + i % 5) for i in range(12))]
+    alone = [minilm.encode_query(text) for text in texts]
+    for number in 1, 2, 3:
+        threads(number)
+        found = minilm.encode_queries(texts)
+        assert torch.get_num_threads() == number
+        assert [each.text for each in found] == texts
+        for one, other in zip(found, alone, strict=True):
+            assert one.labels == other.labels
+            np.testing.assert_allclose(one.tokens, other.tokens, atol=1e-5)
+            np.testing.assert_allclose(one.dense, other.dense, atol=1e-5)
+        numbers = [i for i, _ in minilm.encode_each(texts)]
+        assert sorted(numbers) == list(range(len(texts)))
+    assert minilm.encode_queries([]) == []
+
+
 def test_an_error_ends_the_work_and_is_raised(minilm, threads):
     threads(2)
     begun = []

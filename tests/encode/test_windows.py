@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latewood.encode.windows import Layout, batches, spans
+from latewood.encode.windows import _PASS, Layout, alike, batches, spans
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,39 @@ def test_batches_take_every_window_once_within_the_budget(lengths, budget):
     assert in_order == sorted(lengths, reverse=True)
     for batch in found:
         assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget
+
+
+def test_alike_by_hand():
+    assert alike([], 1024, 2) == []
+    assert alike([7], 1024, 2) == [[0]]
+    assert alike([20, 20, 20, 20], 1024, 1) == [[0, 1, 2, 3]]
+    assert alike([20, 20, 20, 20], 1024, 2) == [[0, 1], [2, 3]]  # one for each thread
+    # One pass would be padded to 3 * 60 tokens; two hold 60 + 20 and cost another pass.
+    assert alike([10, 60, 10], 1024, 1) == [[1], [0, 2]]
+    assert alike([600, 600], 1024, 1) == [[0], [1]]  # beyond the budget together
+
+
+@given(st.lists(st.integers(1, 80), min_size=1, max_size=9), st.integers(60, 400), st.integers(1, 3))
+def test_alike_costs_no_more_than_any_other_cut_of_the_sorted_lengths(lengths, budget, workers):
+    def cost(groups):
+        return sum(_PASS + len(group) * max(group) for group in groups)
+
+    found = alike(lengths, budget, workers)
+    assert sorted(i for group in found for i in group) == list(range(len(lengths)))
+    most = budget if workers == 1 else min(budget, -(-sum(lengths) // workers))
+    ordered = sorted(lengths, reverse=True)
+    assert [lengths[i] for group in found for i in group] == ordered
+    best = None
+    for cuts in range(1 << (len(ordered) - 1)):  # every set of places to cut at
+        groups = [[ordered[0]]]
+        for i, length in enumerate(ordered[1:]):
+            if cuts >> i & 1:
+                groups.append([length])
+            else:
+                groups[-1].append(length)
+        if all(len(group) == 1 or len(group) * group[0] <= most for group in groups):
+            best = min(cost(groups), best or cost(groups))
+    assert cost([[lengths[i] for i in group] for group in found]) == best
 
 
 @given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=4), min_size=1, max_size=8), st.data())

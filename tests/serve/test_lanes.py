@@ -31,9 +31,9 @@ class Held:
         self.entered.release()
         assert self.gate.wait(30)
 
-    def encode_queries(self, texts):
+    def encode_each(self, texts):
         self._wait(("queries", len(texts)))
-        return self._encoder.encode_queries(texts)
+        return self._encoder.encode_each(texts)
 
     def encode_query(self, text):
         self._wait(("queries", 1))
@@ -174,6 +174,97 @@ def test_who_has_gone_is_not_encoded_for(held, pool):
         long.result(30)
     assert lane.encode_query("still there").text == "still there"
     assert sum(kind == "passages" for kind, _ in held.asked) <= 2
+    lane.close()
+
+
+class OneIsBad:
+    """The bundled model, but a question with "bad" in it breaks the pass that it is in."""
+
+    def __init__(self, encoder):
+        self._encoder = encoder
+        self.spec = encoder.spec
+
+    def encode_each(self, texts):
+        for i, text in enumerate(texts):
+            yield i, self.encode_query(text)
+
+    def encode_query(self, text):
+        if "bad" in text:
+            raise ValueError(f"can't read {text}")
+        return self._encoder.encode_query(text)
+
+
+def test_a_question_that_fails_fails_alone(minilm, pool):
+    held = Held(OneIsBad(minilm))
+    sizes = []
+    lane = Lane(held, observe=sizes.append)
+    held.gate.clear()
+    first = pool.submit(lane.encode_query, "first")
+    assert held.entered.acquire(timeout=30)
+    texts = ["oak", "bad 1", "larch", "bad 2", "mast"]
+    others = []
+    for text in texts:
+        others.append(pool.submit(lane.encode_query, text))
+        wait_for(lambda: len(lane._queries) == len(others))
+    held.gate.set()
+    assert first.result(30).text == "first"
+    for text, each in zip(texts, others, strict=True):
+        if "bad" in text:
+            with pytest.raises(ValueError, match=f"can't read {text}"):
+                each.result(30)
+        else:
+            assert np.abs(each.result(30).tokens - minilm.encode_query(text).tokens).max() < 1e-5
+    assert sizes == [1, 5]
+    lane.close()
+
+
+def test_a_question_of_somebody_who_has_gone_is_not_encoded(held, pool):
+    sizes = []
+    lane = Lane(held, 4, sizes.append)
+    held.gate.clear()
+    first = pool.submit(lane.encode_query, "first")
+    assert held.entered.acquire(timeout=30)
+    gone = threading.Event()
+    stays = [pool.submit(lane.encode_query, f"stays {i}") for i in range(2)]
+    leaves = [pool.submit(LaneEncoder(lane, cancelled=gone).encode_query, f"leaves {i}") for i in range(5)]
+    wait_for(lambda: len(lane._queries) == 7)
+    gone.set()
+    held.gate.set()
+    assert first.result(30).text == "first"
+    assert [each.result(30).text for each in stays] == ["stays 0", "stays 1"]
+    for each in leaves:
+        with pytest.raises(Cancelled):
+            each.result(30)
+    assert sum(sizes) == 3
+    lane.close()
+
+
+def test_who_is_done_goes_on_while_others_of_the_batch_are_encoded(minilm, pool):
+    class Slow(OneIsBad):
+        def __init__(self, encoder):
+            super().__init__(encoder)
+            self.gate, self.last = threading.Event(), threading.Event()
+
+        def encode_query(self, text):
+            if text == "first":
+                assert self.gate.wait(30)
+            if text == "last":
+                assert self.last.wait(30)
+            return super().encode_query(text)
+
+    slow = Slow(minilm)
+    lane = Lane(slow)
+    first = pool.submit(lane.encode_query, "first")
+    wait_for(lambda: not lane._queries and first.running())
+    one = pool.submit(lane.encode_query, "one")
+    wait_for(lambda: len(lane._queries) == 1)
+    last = pool.submit(lane.encode_query, "last")
+    wait_for(lambda: len(lane._queries) == 2)
+    slow.gate.set()
+    assert one.result(30).text == "one"
+    assert not last.done()
+    slow.last.set()
+    assert last.result(30).text == "last"
     lane.close()
 
 

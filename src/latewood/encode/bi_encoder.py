@@ -7,7 +7,7 @@ MultiVectorEncoder gives for Transformer, MultiVectorMask, Normalize.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,30 +84,30 @@ class BiEncoder(WindowEncoder):
         """
         return self.encode_queries([text])[0]
 
-    def encode_queries(self, texts: Sequence[str]) -> list[EncodedQuery]:
-        """Encode queries in one forward pass, as a service does with those that wait for it together.
-
-        Among others a query's vectors move by rounding only, as those of passages do.
+    def encode_each(self, texts: Sequence[str]) -> Iterator[tuple[int, EncodedQuery]]:
+        """Encode queries together, each given with its number as soon as it is done.
 
         Raises:
             InputError: a text is not a string.
         """
         check_texts(texts)
-        if not texts:
-            return []
         prompt = self._spec.query_prompt
         split = self._tokenizer.split(texts, prompt, truncate=True, with_spans=True)
-        tokens, dense = self._run([windowed.windows[0] for windowed in split], prompt)
-        return [
-            EncodedQuery(
-                text=text,
-                dense=dense[i],
-                tokens=np.ascontiguousarray(tokens[i, : len(windowed.windows[0])]),
-                labels=tuple(self._tokenizer.labels(windowed)),
-                cut=windowed.cut,
-            )
-            for i, (text, windowed) in enumerate(zip(texts, split, strict=True))
-        ]
+        windows = [windowed.windows[0] for windowed in split]
+        groups = self._groups([len(window) for window in windows])
+        passes = self._passes(lambda group: self._run([windows[i] for i in group], prompt), groups)
+        for group, (tokens, dense) in zip(groups, passes, strict=True):
+            for at, i in enumerate(group):
+                yield (
+                    i,
+                    EncodedQuery(
+                        text=texts[i],
+                        dense=dense[at],
+                        tokens=np.ascontiguousarray(tokens[at, : len(windows[i])]),
+                        labels=tuple(self._tokenizer.labels(split[i])),
+                        cut=split[i].cut,
+                    ),
+                )
 
     def _kept(self, window: Sequence[int]) -> None:
         return None

@@ -7,7 +7,7 @@ scored (punctuation may not be) is asked of the checkpoint's own mask.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,7 @@ class LateEncoder(WindowEncoder):
         query_prompt, passage_prompt = (str(model.prompts.get(task) or "") for task in ("query", "document"))
         tokenizer = WindowTokenizer(model.tokenizer, limit, overlap, (passage_prompt,))
         self._queries = WindowTokenizer(model.tokenizer, _query_limit(model, name), 0, (query_prompt,))
+        self._shortest = int((transformer.query_expansion or {}).get("length") or 0)
         check_reading(model, name, probe(tokenizer, passage_prompt), passage_prompt, "document")
         spec = EncoderSpec(
             name=name,
@@ -92,35 +93,37 @@ class LateEncoder(WindowEncoder):
         """
         return self.encode_queries([text])[0]
 
-    def encode_queries(self, texts: Sequence[str]) -> list[EncodedQuery]:
-        """Encode queries in one forward pass, as a service does with those that wait for it together.
-
-        Among others a query's vectors move by rounding only, as those of passages do.
+    def encode_each(self, texts: Sequence[str]) -> Iterator[tuple[int, EncodedQuery]]:
+        """Encode queries together, each given with its number as soon as it is done.
 
         Raises:
             InputError: a text is not a string.
         """
-        import torch
-
         check_texts(texts)
-        if not texts:
-            return []
         prompt = self._spec.query_prompt
         split = self._queries.split(texts, prompt, truncate=True, with_spans=True)
-        features = self._model.preprocess([readable(text) for text in texts], prompt=prompt or None, task="query")
-        ids = features["input_ids"].tolist()
+        groups = self._groups([max(self._shortest, len(windowed.windows[0])) for windowed in split])
+        # Read here and not beside one another: a tokenizer is set to each batch's padding.
+        read = [
+            self._model.preprocess([readable(texts[i]) for i in group], prompt=prompt or None, task="query")
+            for group in groups
+        ]
+        for group, features, (vectors, scored) in zip(groups, read, self._passes(self._ask, read), strict=True):
+            ids = features["input_ids"].tolist()
+            for at, i in enumerate(group):
+                labels = zip(self._query_labels(ids[at], split[i]), scored[at], strict=True)
+                tokens = np.ascontiguousarray(vectors[at][scored[at]])
+                shown = tuple(label for label, counts in labels if counts)
+                yield i, EncodedQuery(texts[i], None, tokens, shown, cut=split[i].cut)
+
+    def _ask(self, features: dict[str, Any]) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+        """Queries through the model: vectors [B, L, D], and which of them are scored [B, L]."""
+        import torch
+
         placed = {name: v.to(self._model.device) if torch.is_tensor(v) else v for name, v in features.items()}
         with torch.inference_mode():
             output = self._model(placed, task="query")
-            vectors = output["token_embeddings"].float().cpu().numpy()
-            scored = output["attention_mask"].bool().cpu().numpy()
-        found = []
-        for i, (text, windowed) in enumerate(zip(texts, split, strict=True)):
-            labels = zip(self._query_labels(ids[i], windowed), scored[i], strict=True)
-            tokens = np.ascontiguousarray(vectors[i][scored[i]])
-            shown = tuple(label for label, counts in labels if counts)
-            found.append(EncodedQuery(text, None, tokens, shown, cut=windowed.cut))
-        return found
+            return output["token_embeddings"].float().cpu().numpy(), output["attention_mask"].bool().cpu().numpy()
 
     def _query_labels(self, ids: Sequence[int], windowed: Windowed) -> list[TokenLabel]:
         """Labels of all tokens of a query; those that expand it stand for no characters."""

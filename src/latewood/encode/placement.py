@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from latewood.errors import UnavailableError, UsageError
 
-__all__ = ["DTYPES", "Placement", "side_by_side", "token_budget"]
+__all__ = ["DTYPES", "Placement", "side_by_side", "token_budget", "workers"]
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -77,6 +77,13 @@ def token_budget(model: Any) -> int:
     return _CPU_TOKENS if model.device.type == "cpu" else _GPU_TOKENS
 
 
+def workers(model: Any) -> int:
+    """How many batches `side_by_side` has on the way at a time."""
+    import torch
+
+    return int(torch.get_num_threads()) if model.device.type == "cpu" else 1
+
+
 def side_by_side(model: Any, work: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
     """`work` on each item, in order; on a CPU as many at a time as torch has threads, each on one thread.
 
@@ -86,7 +93,7 @@ def side_by_side(model: Any, work: Callable[[Given], Made], items: Iterable[Give
     """
     import torch
 
-    threads = torch.get_num_threads() if model.device.type == "cpu" else 1
+    threads = workers(model)
     if threads == 1:
         yield from map(work, items)
         return

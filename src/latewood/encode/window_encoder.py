@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import metadata
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from latewood.encode.placement import side_by_side, token_budget
+from latewood.encode.placement import side_by_side, token_budget, workers
 from latewood.encode.tokens import Windowed, WindowTokenizer
-from latewood.encode.windows import Layout, batches
+from latewood.encode.windows import Layout, alike, batches
 from latewood.errors import InputError, ModelError
 from latewood.types import EncodedPassages, EncodedQuery, EncoderSpec, FloatArray, IntArray, MultiVectors, TokenLabel
 
@@ -24,6 +24,9 @@ _LIBRARIES = ("torch", "transformers", "sentence-transformers")
 _NO_LIMIT = 1_000_000
 
 _PROBE = "Late wood, 7 rings"
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 class WindowEncoder(ABC):
@@ -55,6 +58,25 @@ class WindowEncoder(ABC):
     @abstractmethod
     def encode_query(self, text: str) -> EncodedQuery:
         """Encode one query."""
+
+    def encode_queries(self, texts: Sequence[str]) -> list[EncodedQuery]:
+        """Encode queries together, in the order given: those of similar length in one pass through the model.
+
+        Among others a query's vectors move by rounding only, as those of passages do.
+
+        Raises:
+            InputError: a text is not a string.
+        """
+        found = dict(self.encode_each(texts))
+        return [found[i] for i in range(len(texts))]
+
+    def encode_each(self, texts: Sequence[str]) -> Iterator[tuple[int, EncodedQuery]]:
+        """The same, each with its number as soon as it is done, as a service wants it that answers several people.
+
+        Raises:
+            InputError: a text is not a string.
+        """
+        yield from ((i, self.encode_query(text)) for i, text in enumerate(texts))
 
     @abstractmethod
     def _kept(self, window: Sequence[int]) -> npt.NDArray[np.bool_] | None:
@@ -145,6 +167,16 @@ class WindowEncoder(ABC):
     def _split(self, texts: Sequence[str], *, with_spans: bool = False) -> list[Windowed]:
         prompt, truncate = self._spec.passage_prompt, self._spec.truncate
         return self._tokenizer.split(texts, prompt, truncate=truncate, with_spans=with_spans)
+
+    def _groups(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Which queries of these lengths go through the model in one pass."""
+        if self._model.device.type != "cpu":  # padding adds less there than another pass
+            return [list(range(len(lengths)))]
+        return alike(lengths, token_budget(self._model), workers(self._model))
+
+    def _passes(self, work: Callable[[Given], Made], items: Sequence[Given]) -> Iterable[Made]:
+        """`work` on each item, on a thread each; on all of them where there is one item, as nothing else is to do."""
+        return map(work, items) if len(items) == 1 else side_by_side(self._model, work, items)
 
     def _features(self, windows: Sequence[Sequence[int]]) -> dict[str, Any]:
         """Windows as the model takes them: padded on the right to the longest, on its device."""

@@ -9,9 +9,12 @@ import numpy as np
 
 from latewood.types import FloatArray, IntArray
 
-__all__ = ["Layout", "batches", "spans"]
+__all__ = ["Layout", "alike", "batches", "spans"]
 
 _GOLDEN = (5**0.5 - 1) / 2
+
+_PASS = 25
+"""What a pass through a model costs whatever it holds, in tokens: for MiniLM on one core 7 ms, and 0.28 ms a token."""
 
 
 def spans(length: int, room: int, overlap: int) -> list[tuple[int, int]]:
@@ -62,6 +65,41 @@ def batches(lengths: Sequence[int] | IntArray, budget: int, count: int | None = 
         start += together
     for number in np.argsort(np.arange(1, len(groups) + 1) * _GOLDEN % 1.0, kind="stable").tolist():
         yield groups[number]
+
+
+def alike(lengths: Sequence[int], budget: int, workers: int) -> list[list[int]]:
+    """Group a few texts that wait together so that passing them through a model takes the least time.
+
+    Padding to the longest of sixteen questions doubles the work of a batch, and one pass for each of them spends most
+    of its time on what a pass costs whatever it holds: what lies between is cut so that the sum of both is least.
+
+    Args:
+        lengths: tokens of each text, special tokens included.
+        budget: tokens of one group, padding included; a longer text goes alone.
+        workers: groups that run at the same time: no group is more than a fair share of all, unless it is one text.
+
+    Returns:
+        Positions in `lengths`, group by group, those of the longest texts first. The same lengths, the same groups.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    most = min(budget, -(-sum(lengths) // workers)) if workers > 1 else budget
+    # The best cut of the first n is the best of the first m and one group of the rest, for the best m.
+    costs, cuts = [0], [0]
+    for stop in range(1, len(order) + 1):
+        best, at = costs[stop - 1] + _PASS + lengths[order[stop - 1]], stop - 1
+        for start in range(stop - 2, -1, -1):
+            padded = (stop - start) * lengths[order[start]]
+            if padded > most:
+                break  # longer texts yet, and more of them
+            if costs[start] + _PASS + padded < best:
+                best, at = costs[start] + _PASS + padded, start
+        costs.append(best)
+        cuts.append(at)
+    groups, stop = [], len(order)
+    while stop:
+        groups.append(order[cuts[stop] : stop])
+        stop = cuts[stop]
+    return groups[::-1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -140,7 +140,9 @@ async def multi_vector(request: Request, body: MultiVectorBody) -> Response:
 
     def work(cancelled: threading.Event) -> Response:
         if body.input_type in _QUERY:
-            many = MultiVectors.of([query.tokens for query in lane.encode_queries(texts)], lane.spec.dim)
+            many = MultiVectors.of(
+                [query.tokens for query in lane.encode_queries(texts, cancelled=cancelled)], lane.spec.dim
+            )
         else:
             many = LaneEncoder(lane, cancelled=cancelled).encode_passages(texts).tokens
         data = [{"object": "embeddings", "index": i, "embeddings": many[i].tolist()} for i in range(len(many))]
@@ -201,7 +203,7 @@ def _check_dimensions(given: int | None, dim: int, kind: str) -> None:
 
 def _dense(lane: Lane, texts: Sequence[str], as_query: bool, cancelled: threading.Event) -> list[FloatArray]:
     if as_query:
-        return [query.dense for query in lane.encode_queries(texts) if query.dense is not None]
+        return [query.dense for query in lane.encode_queries(texts, cancelled=cancelled) if query.dense is not None]
     many = LaneEncoder(lane, cancelled=cancelled).encode_passages(texts).dense
     return [_one(many[i]) for i in range(len(many))]
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
 
@@ -36,7 +37,7 @@ class Cancelled(Exception):
 
 
 class _ManyQueries(Protocol):
-    def encode_queries(self, texts: Sequence[str]) -> list[EncodedQuery]: ...
+    def encode_each(self, texts: Sequence[str]) -> Iterator[tuple[int, EncodedQuery]]: ...
 
 
 @dataclass(eq=False)
@@ -65,6 +66,15 @@ class _Passages:
         self.future.set_result(EncodedPassages(tokens, MultiVectors.of(self.dense, spec.dense_dim), self.cut))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Question:
+    """A question on its way through the model."""
+
+    text: str
+    cancelled: threading.Event | None
+    future: Future[EncodedQuery] = field(default_factory=Future)
+
+
 class Lane:
     """The one thread in which a model works.
 
@@ -80,7 +90,7 @@ class Lane:
         self._batch = batch
         self._observe = observe
         self._ready = threading.Condition()
-        self._queries: deque[tuple[str, Future[EncodedQuery]]] = deque()
+        self._queries: deque[_Question] = deque()
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._front: deque[_Passages] = deque()
         self._back: deque[_Passages] = deque()
@@ -91,15 +101,23 @@ class Lane:
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
-    def encode_query(self, text: str) -> EncodedQuery:
-        """Encode one question, with those that others ask meanwhile."""
-        return self.encode_queries([text])[0]
+    def encode_query(self, text: str, *, cancelled: threading.Event | None = None) -> EncodedQuery:
+        """Encode one question, with those that others ask meanwhile.
 
-    def encode_queries(self, texts: Sequence[str]) -> list[EncodedQuery]:
-        """Encode questions, with those that others ask meanwhile."""
-        asked: list[tuple[str, Future[EncodedQuery]]] = [(text, Future()) for text in texts]
+        Raises:
+            Cancelled: the event was set before its turn came.
+        """
+        return self.encode_queries([text], cancelled=cancelled)[0]
+
+    def encode_queries(self, texts: Sequence[str], *, cancelled: threading.Event | None = None) -> list[EncodedQuery]:
+        """Encode questions, with those that others ask meanwhile.
+
+        Raises:
+            Cancelled: the event was set before their turn came.
+        """
+        asked = [_Question(text, cancelled) for text in texts]
         self._ask(lambda: self._queries.extend(asked))
-        return [future.result() for _, future in asked]
+        return [question.future.result() for question in asked]
 
     def call(self, function: Callable[[Encoder], T]) -> T:
         """Something short with the model itself."""
@@ -130,7 +148,8 @@ class Lane:
         """Let nobody wait for ever: what hasn't begun is refused."""
         with self._ready:
             self._closed = True
-            waiting: list[Future[Any]] = [future for _, future in (*self._queries, *self._calls)]
+            waiting: list[Future[Any]] = [question.future for question in self._queries]
+            waiting += [future for _, future in self._calls]
             waiting += [job.future for job in (*self._front, *self._back)]
             for queue in (self._queries, self._calls, self._front, self._back):
                 queue.clear()
@@ -160,7 +179,7 @@ class Lane:
     def _next(self) -> Callable[[], None]:
         """What to do now; called with the lock."""
         if self._queries or self._calls:
-            queries = [self._queries.popleft() for _ in range(min(len(self._queries), self._batch))]
+            queries = self._questions()
             calls = list(self._calls)
             self._calls.clear()
             return lambda: self._short(queries, calls)
@@ -168,6 +187,17 @@ class Lane:
         self._turns = 0 if back else self._turns + 1
         piece = self._piece(self._back if back else self._front)
         return lambda: self._encode(piece)
+
+    def _questions(self) -> list[_Question]:
+        """The next batch, without those that nobody waits for."""
+        batch: list[_Question] = []
+        while self._queries and len(batch) < self._batch:
+            question = self._queries.popleft()
+            if question.cancelled is not None and question.cancelled.is_set():
+                question.future.set_exception(Cancelled())
+            else:
+                batch.append(question)
+        return batch
 
     def _piece(self, queue: deque[_Passages]) -> list[tuple[_Passages, int]]:
         """The next texts of the first request, and of those behind it while they fit; then it is their turn."""
@@ -186,26 +216,21 @@ class Lane:
                 break
         return piece
 
-    def _short(self, queries: list[tuple[str, Future[EncodedQuery]]], calls: list[Any]) -> None:
+    def _short(self, queries: list[_Question], calls: list[Any]) -> None:
         for function, future in calls:
             _settle(future, function)
         if not queries:
             return
         if self._observe is not None:
             self._observe(len(queries))
-        together = getattr(self._encoder, "encode_queries", None)
-        if together is None or len(queries) == 1:
-            for text, asked in queries:
-                _settle(asked, lambda text=text: self._encoder.encode_query(text))  # type: ignore[misc]
-            return
-        try:
-            found = cast(_ManyQueries, self._encoder).encode_queries([text for text, _ in queries])
-        except BaseException as error:
-            for _, asked in queries:
-                asked.set_exception(error)
-            return
-        for (_, asked), encoded in zip(queries, found, strict=True):
-            asked.set_result(encoded)
+        waiting = dict(enumerate(queries))
+        if len(queries) > 1 and hasattr(self._encoder, "encode_each"):
+            with suppress(Exception):  # of one of them, perhaps: each alone has its own answer, or its own error
+                # Whoever is done goes on at once, while the others are encoded.
+                for i, encoded in cast(_ManyQueries, self._encoder).encode_each([each.text for each in queries]):
+                    waiting.pop(i).future.set_result(encoded)
+        for question in waiting.values():
+            _settle(question.future, lambda text=question.text: self._encoder.encode_query(text))  # type: ignore[misc]
 
     def _encode(self, piece: list[tuple[_Passages, int]]) -> None:
         jobs = list(dict.fromkeys(job for job, _ in piece))
@@ -257,7 +282,7 @@ class LaneEncoder:
 
     def encode_query(self, text: str) -> EncodedQuery:
         """Encode one query."""
-        return self._lane.encode_query(text)
+        return self._lane.encode_query(text, cancelled=self._cancelled)
 
     def label(self, text: str) -> list[TokenLabel]:
         """One label per token vector that `encode_passages` gives for this text."""

@@ -245,7 +245,7 @@ def score_texts(
         return _Scored(raw, unit, sum(len(query) + len(text) for text in texts) // 4 + 1)
     lane = model.lane
     assert lane is not None
-    asked = lane.encode_query(query)
+    asked = lane.encode_query(query, cancelled=cancelled)
     encoded = LaneEncoder(lane, cancelled=cancelled).encode_passages(texts)
     if lane.spec.dim:
         scores = maxsim.scores(np.ascontiguousarray(asked.tokens), encoded.tokens)
