@@ -11,7 +11,7 @@ import pytest
 from latewood import maxsim, reindex
 from latewood.cli import main
 from latewood.collection import Collection
-from latewood.errors import EncoderMismatch, PipelineError, UsageError
+from latewood.errors import EncoderMismatch, PipelineError, ShapeError, UsageError
 from latewood.index import Form, Signs
 from latewood.late_index import build, certify, is_worthwhile
 from latewood.types import EncodedPassages, EncodedQuery, EncoderSpec, MultiVectors, Passage, TokenLabel
@@ -101,6 +101,27 @@ def test_exact_is_maxsim_with_what_is_stored(tmp_path, bits):
             kept.append(len({h.id for h in near.hits} & {h.id for h in ranking.hits}) / 10)
         assert np.mean(kept) >= 0.985
         assert kb.check() == []
+
+
+@pytest.mark.parametrize("bits", [1, 8, 16, 32, "1+8"])
+def test_passages_are_scored_where_they_lie_in_the_order_given(tmp_path, bits):
+    with made(tmp_path / "kb.lw", bits, 60) as kb:
+        kb.add([Passage(f"late{i}", passage.text) for i, passage in enumerate(passages(40, 1))])  # another segment
+        kb.add([Passage("bare", "")])  # no words, no vectors
+        snapshot = kb.snapshot
+        ids = [f"late{i}" for i in range(39, -1, -3)] + ["bare", "p7", "p50", "p7", "late2"]
+        rows = snapshot.rows(ids)
+        for question in QUESTIONS:
+            query = kb.encoder.encode_query(question).tokens
+            found = snapshot.scores(query, rows)
+            assert found.dtype == np.float32
+            np.testing.assert_allclose(found, maxsim.scores(query, snapshot.vectors(rows)), rtol=2e-4)
+            assert np.isneginf(found[ids.index("bare")])
+            if bits != 1:  # those are scored as `late` scores them, not as the floats that they stand for
+                assert np.array_equal(found, maxsim.scores(query, snapshot.vectors(rows)))
+        assert len(snapshot.scores(query, rows[:0])) == 0
+        with pytest.raises(ShapeError, match="query"):
+            snapshot.scores(query[:, :-1], rows)
 
 
 def test_vectors_take_a_thirty_second_of_float32(tmp_path):

@@ -151,6 +151,7 @@ def test_scores_of_allowed_passages_are_those_of_the_reference(kept):
     ranked = sorted((-score, one.id) for score, one in zip(scores.tolist(), allowed, strict=True) if score > -np.inf)
     found = seen.late(query, 100)
     assert seen.ids(found.rows) == [key for _, key in ranked]
+    assert np.array_equal(seen.scores(query, found.rows[::-1]), found.scores[::-1])
     assert found.unscored == len(allowed) - len(ranked)
 
 

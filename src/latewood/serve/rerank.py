@@ -268,9 +268,8 @@ def _score_ids(
     if model.lane is not shelf.lane or not shelf.lane.spec.dim:
         # The stored vectors are another model's, or there are none: the one that was asked for reads the texts.
         return score_texts(service, model, body.query, [p.text for p in snapshot.passages(rows)], cancelled)
-    asked = shelf.lane.encode_query(body.query)
-    vectors = snapshot.vectors(rows)
-    scores = maxsim.scores(np.ascontiguousarray(asked.tokens), vectors)
+    asked = shelf.lane.encode_query(body.query, cancelled=cancelled)
+    scores = snapshot.scores(asked.tokens, rows)
     return _from_maxsim(scores, asked, len(asked.tokens))
 
 

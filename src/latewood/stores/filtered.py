@@ -79,6 +79,10 @@ class FilteredSnapshot:
         """The stored token vectors of these passages, in this order."""
         return self.whole.vectors(rows)
 
+    def scores(self, tokens: FloatArray, rows: IntArray) -> FloatArray:
+        """[n] float32, MaxSim of `tokens` [Q, D] with each of these passages, in this order."""
+        return self.whole.scores(tokens, rows)
+
     def passages(self, rows: IntArray) -> list[Passage]:
         """Their texts and metadata, in this order."""
         return self.whole.passages(rows)

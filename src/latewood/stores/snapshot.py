@@ -152,6 +152,26 @@ class EmbeddedSnapshot:
         self._require(TOKENS)
         return self._index.vectors(TOKENS, rows)
 
+    def scores(self, tokens: FloatArray, rows: IntArray) -> FloatArray:
+        """MaxSim of `tokens` [Q, D] with each of these passages, where their vectors lie.
+
+        Args:
+            tokens: the query's vectors.
+            rows: [n] int64, in any order.
+
+        Returns:
+            [n] float32, in this order; -inf for a passage without vectors.
+
+        Raises:
+            ShapeError: another shape, NaN or infinity.
+            PipelineError: the collection has no token vectors.
+        """
+        self._require(TOKENS)
+        order = np.argsort(rows, kind="stable")  # neighbours in a file are scored together
+        scores = np.empty(len(rows), np.float32)
+        scores[order] = self._index.scores(TOKENS, self._index.checked(TOKENS, tokens), rows[order])
+        return scores
+
     def stored(self, rows: IntArray) -> tuple[MultiVectors, MultiVectors]:
         """The token vectors and the single vectors of these passages, as `vectors`; D 0 for what there isn't."""
         found = [
