@@ -76,6 +76,7 @@ def command(
     live_share: LiveOption = 0.01,
 ) -> int:
     """Serve collections and models over HTTP: rerank, search, embeddings, and a page."""
+    _let_threads_sleep()
     from latewood.serve import Limits, Service, Settings, listen, read_keys
     from latewood.serve.models import DEFAULT_MODEL
 
@@ -107,6 +108,15 @@ def command(
         raise StorageError(f"can't listen on {host}:{port}: {error.strerror or error}") from error
     remark("stopped")
     return 0
+
+
+def _let_threads_sleep() -> None:
+    """Have OpenMP's threads sleep while they wait for each other. To be done before torch is loaded.
+
+    By default they spin, which is best where a process has all cores to itself. A service hasn't: its own requests'
+    threads want the core that one spins on, and a question takes several times as long (docs/serving.md).
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _check(host: str, *, asked: bool, root: Path | None, reports: Sequence[Path]) -> None:
