@@ -37,6 +37,9 @@ from latewood import __version__
 from latewood.collection import Collection
 from latewood.evaluate import read_queries
 
+# As the service has it: the pipeline in process is to be the same pipeline. torch reads it when it is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 HERE = Path(__file__).parent
 PIPELINE = "dense:50 >> late:5"
 Ask = tuple[str, dict[str, Any]]  # an address, and what is sent there
