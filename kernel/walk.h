@@ -52,8 +52,22 @@ class Ahead {
     const std::int64_t* rows_ = nullptr;
     std::int64_t item_ = 0, end_ = 0;
     std::int64_t token_bytes_ = 0;
+    const char* start_ = nullptr;  // of the document that `line_` lies in,
+    const char* stop_ = nullptr;   // and its end
     const char* line_ = nullptr;
-    const char* stop_ = nullptr;
+
+    // On to the document that `line_` lies in when the documents' bytes are counted through.
+    void catch_up() {
+        while (line_ >= stop_ && item_ < end_) {
+            const std::int64_t document = rows_ != nullptr ? rows_[item_] : item_;
+            const std::int64_t beyond = line_ - stop_;
+            start_ = tokens_ + offsets_[document] * token_bytes_;
+            stop_ = tokens_ + offsets_[document + 1] * token_bytes_;
+            line_ = start_ + beyond;
+            ++item_;
+        }
+        if (line_ > stop_) line_ = stop_;
+    }
 
   public:
     Ahead() = default;
@@ -66,17 +80,17 @@ class Ahead {
           end_(end),
           token_bytes_(token_bytes) {}
 
-    // The next bytes to fetch; fewer of them are of use where a document ends.
+    // The next bytes to fetch. Where they reach into another document they lie in two places, and the longer part is given;
+    // what is asked for next goes on behind both, or the walk would fall back with every document until it reached nothing
+    // in time.
     const char* next(std::int64_t bytes) {
-        while (line_ >= stop_ && item_ < end_) {
-            const std::int64_t document = rows_ != nullptr ? rows_[item_] : item_;
-            line_ = tokens_ + offsets_[document] * token_bytes_;
-            stop_ = tokens_ + offsets_[document + 1] * token_bytes_;
-            ++item_;
-        }
+        catch_up();
         const char* line = line_;
-        line_ += smaller(bytes, stop_ - line_);
-        return line;
+        const char* stop = stop_;
+        line_ += bytes;
+        catch_up();
+        const bool apart = stop_ != stop && start_ != stop;
+        return apart && line_ - start_ > stop - line ? start_ : line;
     }
 };
 

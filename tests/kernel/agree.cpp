@@ -19,6 +19,7 @@
 #include "../../kernel/dispatch.h"
 #include "../../kernel/query.h"
 #include "../../kernel/search.h"
+#include "../../kernel/walk.h"
 
 namespace {
 
@@ -149,6 +150,31 @@ int differs(const char* what, const std::string& name, long number, const Case& 
     return 1;
 }
 
+// Does what is fetched ahead stay as far ahead as it began, whatever the documents' lengths and wherever they lie? What is
+// asked for after `done` bytes is the byte so far on in the order of scoring, or a document that begins in the piece.
+bool keeps_ahead(const Case& c) {
+    constexpr std::int64_t kToken = 7;
+    const auto count = static_cast<std::int64_t>(c.rows.size()), bytes = 1 + c.queries * kToken;
+    const std::vector<char> tokens(static_cast<std::size_t>(c.offsets.back() * kToken + 1));
+    const Documents documents = {Format::int8, kToken, tokens.data(), c.offsets.data(), nullptr};
+    Ahead ahead(documents, c.rows.data(), 0, count, kToken);
+    std::vector<const char*> order;  // where the bytes are that will be scored
+    std::vector<char> starts;
+    for (const std::int64_t row : c.rows)
+        for (std::int64_t at = c.offsets[row] * kToken; at < c.offsets[row + 1] * kToken; ++at) {
+            order.push_back(tokens.data() + at);
+            starts.push_back(at == c.offsets[row] * kToken);
+        }
+    for (std::size_t done = 0; done < order.size(); done += static_cast<std::size_t>(bytes)) {
+        const char* line = ahead.next(bytes);
+        bool found = line == order[done];
+        for (std::size_t at = done; !found && at < std::min(order.size(), done + static_cast<std::size_t>(bytes)); ++at)
+            found = starts[at] && line == order[at];
+        if (!found) return false;
+    }
+    return true;
+}
+
 // Callers at once, each with threads of the one pool.
 bool threads_agree(const Case& c) {
     const std::vector<float> alone = c.scores(1);
@@ -175,6 +201,7 @@ int main(int count, char** arguments) {
     for (const Kernels* kernels : usable()) names += std::string(" ") + kernels->name;
     for (long i = 0; i < cases; ++i) {
         const Case c(random);
+        if (!keeps_ahead(c)) return differs("fetching ahead falls behind", "all", i, c);
         force("baseline");
         const std::vector<float> want = c.scores(1), centres = c.nearest_centres(), table = c.table_steps();
         for (const Kernels* kernels : usable()) {
