@@ -33,7 +33,9 @@ using namespace latewood;
 
 inline std::int64_t group_slots(std::int64_t count) {
     std::int64_t slots = 0;
-    for_each_group(count, [&](int registers, int, std::int64_t, std::int64_t) { slots += registers * kLanes; });
+    for_each_group(count, [&](int registers, int step, std::int64_t, std::int64_t) {
+        slots += slot_registers(registers, step) * kLanes;
+    });
     return slots;
 }
 
@@ -104,13 +106,16 @@ void pack_as(const Query& query, void* packed) {
     Element* to = static_cast<Element*>(packed);
     for_each_group(query.count, [&](int registers, int step, std::int64_t first, std::int64_t queries) {
         const std::int64_t width = strides_of<Tile>(query.dim, registers, step) * shape_of<Tile>(registers, step).stride;
-        const std::int64_t places = registers * kLanes / step, run = step * Tile::kPerLane;
+        const std::int64_t places = kLanes / step, run = step * Tile::kPerLane;  // in a register, of a place
         for (std::int64_t begin = 0; begin < width; begin += run)
-            for (std::int64_t place = 0; place < places; ++place)
+            for (std::int64_t place = 0; place < registers * places; ++place) {
+                const std::int64_t c = place / places, i = place % places;
+                const std::int64_t q = is_pair(registers, step) ? pair_order(step, c, i) : place;
                 for (std::int64_t d = begin; d < begin + run; ++d) {
-                    const bool real = place < queries && d < query.dim;
-                    *to++ = real ? static_cast<Element>(from[(first + place) * query.dim + d] + kOffset<Tile>) : Element{0};
+                    const bool real = q < queries && d < query.dim;
+                    *to++ = real ? static_cast<Element>(from[(first + q) * query.dim + d] + kOffset<Tile>) : Element{0};
                 }
+            }
     });
 }
 
@@ -212,9 +217,9 @@ class Stream {
     template <class Visit>
     void for_each_run(Visit visit) const {
         std::int64_t slot = 0;
-        for_each_group(query_.count, [&](int registers, int, std::int64_t first, std::int64_t queries) {
+        for_each_group(query_.count, [&](int registers, int step, std::int64_t first, std::int64_t queries) {
             visit(slot, first, queries);
-            slot += registers * kLanes;
+            slot += slot_registers(registers, step) * kLanes;
         });
     }
     float scaled(float similarity, std::int64_t q) const {
@@ -279,10 +284,10 @@ class Stream {
                 const bool whole = spans_[span].end >= r + shape.rows;
                 work.best = whole ? best_ + span * slots_ + slot : nullptr;
                 shape.run(work);
-                if (!whole) share(span, r, r + shape.rows, registers, slot);
+                if (!whole) share(span, r, r + shape.rows, slot_registers(registers, step), slot);
             }
             packed += group_elements<Tile>(query_.dim, registers, step);
-            slot += registers * kLanes;
+            slot += slot_registers(registers, step) * kLanes;
         });
         finish_block(scores);
     }
@@ -352,9 +357,9 @@ class Stream {
     float total(const float* best) const {
         float sum = 0.0f;
         std::int64_t slot = 0;
-        for_each_group(query_.count, [&](int registers, int, std::int64_t first, std::int64_t queries) {
+        for_each_group(query_.count, [&](int registers, int step, std::int64_t first, std::int64_t queries) {
             for (std::int64_t i = 0; i < queries; ++i) sum += scaled(best[slot + i], first + i);
-            slot += registers * kLanes;
+            slot += slot_registers(registers, step) * kLanes;
         });
         return sum;
     }
@@ -374,15 +379,15 @@ class Stream {
                 shape.run(work);
             }
             packed += group_elements<Tile>(query_.dim, registers, step);
-            slot += registers * kLanes;
+            slot += slot_registers(registers, step) * kLanes;
         });
     }
 
     void copy_row(const float* spilled, float* out, std::int64_t stride) const {
         std::int64_t slot = 0;
-        for_each_group(query_.count, [&](int registers, int, std::int64_t first, std::int64_t queries) {
+        for_each_group(query_.count, [&](int registers, int step, std::int64_t first, std::int64_t queries) {
             for (std::int64_t i = 0; i < queries; ++i) out[(first + i) * stride] = scaled(spilled[slot + i], first + i);
-            slot += registers * kLanes;
+            slot += slot_registers(registers, step) * kLanes;
         });
     }
 };

@@ -19,11 +19,35 @@ inline Floats load(const float* p) { return _mm512_loadu_ps(p); }
 inline void store(float* p, Floats v) { _mm512_storeu_ps(p, v); }
 inline Floats max(Floats a, Floats b) { return _mm512_max_ps(a, b); }
 
+// ---- pairs, as tile.h asks for them ----
+
+#define LATEWOOD_PAIRS
+
 // Lanes 0, Step, 2 * Step, ... to the front.
 template <int Step>
-inline __m512i front_lanes() {
-    return _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-                              _mm512_set1_epi32(Step));
+inline Floats to_front(Floats v) {
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return Step == 1 ? v : _mm512_permutexvar_ps(_mm512_mullo_epi32(lanes, _mm512_set1_epi32(Step)), v);
+}
+
+// One half of every place of a pair of registers, and the other half.
+struct Halves {
+    __m512 one, other;
+};
+template <int Step>
+inline Halves halves_of(__m512 a, __m512 b) {
+    if constexpr (Step == 2) return {_mm512_shuffle_ps(a, b, 0b10001000), _mm512_shuffle_ps(a, b, 0b11011101)};
+    if constexpr (Step == 4) {
+        const __m512d c = _mm512_castps_pd(a), d = _mm512_castps_pd(b);
+        return {_mm512_castpd_ps(_mm512_unpacklo_pd(c, d)), _mm512_castpd_ps(_mm512_unpackhi_pd(c, d))};
+    }
+    if constexpr (Step == 8) return {_mm512_shuffle_f32x4(a, b, 0b10001000), _mm512_shuffle_f32x4(a, b, 0b11011101)};
+    if constexpr (Step == 16) return {_mm512_shuffle_f32x4(a, b, 0b01000100), _mm512_shuffle_f32x4(a, b, 0b11101110)};
+}
+
+// Which place of the halves' sum comes from place i of register c of the pair.
+constexpr std::int64_t pair_order(int step, std::int64_t c, std::int64_t i) {
+    return step == 16 ? c : step == 4 ? 2 * i + c : i / 2 * 4 + 2 * c + i % 2;
 }
 
 struct FloatTile {
@@ -51,8 +75,12 @@ struct FloatTile {
         if constexpr (Step >= 4) v = _mm512_add_ps(v, _mm512_permute_ps(v, 0b01001110));
         if constexpr (Step >= 8) v = _mm512_add_ps(v, _mm512_shuffle_f32x4(v, v, 0b10110001));
         if constexpr (Step >= 16) v = _mm512_add_ps(v, _mm512_shuffle_f32x4(v, v, 0b01001110));
-        if constexpr (Step >= 2) v = _mm512_permutexvar_ps(front_lanes<Step>(), v);
         return v;
+    }
+    template <int Step>
+    static Sum pair(Sum a, Sum b) {
+        const Halves halves = halves_of<Step>(a, b);
+        return _mm512_add_ps(halves.one, halves.other);
     }
 };
 
@@ -76,8 +104,12 @@ struct IntTile {
         if constexpr (Step >= 4) v = _mm512_add_epi32(v, _mm512_shuffle_epi32(v, _MM_PERM_ENUM(0b01001110)));
         if constexpr (Step >= 8) v = _mm512_add_epi32(v, _mm512_shuffle_i32x4(v, v, 0b10110001));
         if constexpr (Step >= 16) v = _mm512_add_epi32(v, _mm512_shuffle_i32x4(v, v, 0b01001110));
-        if constexpr (Step >= 2) v = _mm512_permutexvar_epi32(front_lanes<Step>(), v);
         return _mm512_mul_ps(_mm512_cvtepi32_ps(v), _mm512_set1_ps(scale));
+    }
+    template <int Step>
+    static Sum pair(Sum a, Sum b) {
+        const Halves halves = halves_of<Step>(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b));
+        return _mm512_add_epi32(_mm512_castps_si512(halves.one), _mm512_castps_si512(halves.other));
     }
 };
 
@@ -107,6 +139,10 @@ struct ByteTile {
     static Floats finish(Sum v, float scale) {
         return IntTile::finish<Step>(v, scale);
     }
+    template <int Step>
+    static Sum pair(Sum a, Sum b) {
+        return IntTile::pair<Step>(a, b);
+    }
 };
 using TableTile = ByteTile;
 
@@ -115,7 +151,9 @@ inline void widen(const std::uint16_t* from, float* to, std::int64_t n) {
 #pragma GCC unroll 4
     for (; i + 16 <= n; i += 16)
         _mm512_storeu_ps(to + i, _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + i))));
-    for (; i < n; ++i) to[i] = _cvtsh_ss(from[i]);
+    if (i == n) return;
+    const auto left = static_cast<__mmask16>((1u << (n - i)) - 1);
+    _mm512_mask_storeu_ps(to + i, left, _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(left, from + i)));
 }
 inline void widen(const std::int8_t* from, std::int16_t* to, std::int64_t n) {
     std::int64_t i = 0;
@@ -123,7 +161,9 @@ inline void widen(const std::int8_t* from, std::int16_t* to, std::int64_t n) {
     for (; i + 32 <= n; i += 32)
         _mm512_storeu_si512(to + i,
                             _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + i))));
-    for (; i < n; ++i) to[i] = from[i];
+    if (i == n) return;
+    const __mmask32 left = (1u << (n - i)) - 1;
+    _mm512_mask_storeu_epi16(to + i, left, _mm512_cvtepi8_epi16(_mm256_maskz_loadu_epi8(left, from + i)));
 }
 
 // ---- bits.h; simd_avx2.h explains ----

@@ -1,10 +1,13 @@
 // The inner loops, written once in the vocabulary of simd_*.h.
 //
-// A packed query is a row of groups. A group is C registers wide and one of two kinds:
+// A packed query is a row of groups. A group is C registers wide and one of three kinds:
 //   whole      Step 1: register c holds kLanes query vectors, one per lane.
 //   fraction   Step 2, 4, ...: C is 1, and kLanes / Step query vectors stand in it, Step neighbouring lanes each, which
 //              hold neighbouring dimensions. A document vector is then read Step dimensions at a time, and the lanes of
 //              one query vector are added up at the end.
+//   pair       the same in two registers, with twice the step: 8 query vectors in 16 lanes are not 2 dimensions of all of
+//              them but 4 dimensions of 4 and of 4. What is read of a document vector then serves two multiplications,
+//              as with whole groups of two. Only for sets that load no faster than they multiply (LATEWOOD_PAIRS).
 // For integers a lane holds a pair of dimensions wherever a float lane holds one (kPerLane).
 #ifndef LATEWOOD_TILE_H
 #define LATEWOOD_TILE_H
@@ -38,6 +41,17 @@ constexpr bool kWide = requires { Tile::kWideRows; };
 // Rows of one block. Every tile height is kAccumulators / C or a divisor of kAccumulators, so tiles fill a block.
 constexpr int kTileRows = kAccumulators;
 
+#if defined(LATEWOOD_PAIRS)
+constexpr bool kPairs = true;
+#else
+constexpr bool kPairs = false;
+template <int Step>
+inline Floats to_front(Floats v) {
+    return v;  // as finish() left them
+}
+constexpr std::int64_t pair_order(int, std::int64_t, std::int64_t i) { return i; }
+#endif
+
 // Splits Q query vectors into groups: calls visit(registers, step, first query, number of queries).
 template <class Visit>
 inline void for_each_group(std::int64_t count, Visit visit) {
@@ -58,10 +72,16 @@ inline void for_each_group(std::int64_t count, Visit visit) {
             step = kLanes / places;
             queries = left < places ? left : places;
         }
+        if (kPairs && registers == 1 && step < kLanes) registers = 2, step *= 2;
         visit(static_cast<int>(registers), static_cast<int>(step), first, queries);
         first += queries;
     }
 }
+
+constexpr bool is_pair(int registers, int step) { return registers == 2 && step > 1; }
+
+// Registers of similarities that a group makes of a row.
+constexpr int slot_registers(int registers, int step) { return step == 1 ? registers : 1; }
 
 // Steps are taken a few at a time, so that the loop's own instructions weigh little. Packed queries and rows are padded
 // with zeros to whole strides.
@@ -84,10 +104,22 @@ struct Work {
     std::ptrdiff_t ahead_move;            // so many bytes further each time
 };
 
-// How often a stride reaches ahead. Spread out, for a burst of fetches would keep the tile's own loads waiting, and often
-// enough that all rows are fetched when no other group does its part: wide ones are R / 4 lines in four steps.
+// How often a stride of a tile of R rows reaches ahead: once for each line that its rows are stored in, so that all rows
+// are fetched when no other group does its part. Spread out, for a burst of fetches would keep the tile's own loads waiting.
+template <class Tile, int R, int Step>
+constexpr int kFetches = [] {
+    constexpr int kStored = kWide<Tile> ? 4 : Tile::kPerLane == 1 ? 2 : 1;  // bytes of a dimension
+    return (R * kStride<Step> * Step * Tile::kPerLane * kStored + 63) / 64;
+}();
+
+// A row's similarities with a register of a group, or with both of a pair.
 template <class Tile, int C, int Step>
-constexpr int kFetches = kStride<Step> < 4 ? 1 : kWide<Tile> ? (kAccumulators / C + 3) / 4 : C == 1 ? 3 : C == 2 ? 2 : 1;
+inline Floats similarity_of(typename Tile::Sum a, typename Tile::Sum b, float scale) {
+    if constexpr (is_pair(C, Step))
+        return Tile::template finish<Step / 2>(Tile::template pair<Step>(a, b), scale);
+    else
+        return Tile::template finish<Step>(a, scale);
+}
 
 // R document rows against the C registers of a group.
 template <class Tile, int C, int R, int Step>
@@ -128,7 +160,7 @@ void tile(const Work<Tile>& work) {
                 for (int c = 0; c < C; ++c) Tile::add(sums[r][c], q[c], d);
             }
 #pragma GCC unroll 4
-            for (int f = u; f < kFetches<Tile, C, Step>; f += kStride<Step>) {
+            for (int f = u; f < kFetches<Tile, R, Step>; f += kStride<Step>) {
                 prefetch(ahead);
                 ahead += work.ahead_move;
             }
@@ -141,18 +173,20 @@ void tile(const Work<Tile>& work) {
         }
     }
 
+    constexpr int kSlots = slot_registers(C, Step), kFront = is_pair(C, Step) ? Step / 2 : Step;
 #pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) {
+    for (int c = 0; c < kSlots; ++c) {
         if (work.best != nullptr) {
-            Floats top = load(work.best + c * kLanes);
+            Floats top = similarity_of<Tile, C, Step>(sums[0][c], sums[0][C - 1], work.row_scales[0]);
 #pragma GCC unroll 24
-            for (int r = 0; r < R; ++r) top = max(top, Tile::template finish<Step>(sums[r][c], work.row_scales[r]));
-            store(work.best + c * kLanes, top);
+            for (int r = 1; r < R; ++r)
+                top = max(top, similarity_of<Tile, C, Step>(sums[r][c], sums[r][C - 1], work.row_scales[r]));
+            store(work.best + c * kLanes, max(load(work.best + c * kLanes), to_front<kFront>(top)));
         } else {
 #pragma GCC unroll 24
             for (int r = 0; r < R; ++r)
                 store(work.out + r * work.out_pitch + c * kLanes,
-                      Tile::template finish<Step>(sums[r][c], work.row_scales[r]));
+                      to_front<kFront>(similarity_of<Tile, C, Step>(sums[r][c], sums[r][C - 1], work.row_scales[r])));
         }
     }
 }
@@ -167,21 +201,28 @@ struct Shape {
 
 template <class Tile, int C, int Step>
 constexpr Shape<Tile> shape() {
-    return {tile<Tile, C, kAccumulators / C, Step>, kAccumulators / C, kStride<Step> * Step * Tile::kPerLane,
-            kFetches<Tile, C, Step>};
+    constexpr int kRows = kAccumulators / C;
+    return {tile<Tile, C, kRows, Step>, kRows, kStride<Step> * Step * Tile::kPerLane, kFetches<Tile, kRows, Step>};
 }
 
 template <class Tile>
 inline Shape<Tile> shape_of(int registers, int step) {
-    if (registers == 2) return shape<Tile, 2, 1>();
     if (registers == 3) return shape<Tile, 3, 1>();
-    if (step == 2) return shape<Tile, 1, 2>();
-    if (step == 4) return shape<Tile, 1, 4>();
-    if constexpr (kLanes >= 8)
-        if (step == 8) return shape<Tile, 1, 8>();
-    if constexpr (kLanes >= 16)
-        if (step == 16) return shape<Tile, 1, 16>();
-    return shape<Tile, 1, 1>();
+    if constexpr (kPairs) {
+        if (registers == 1) return shape<Tile, 1, kLanes>();
+        if (step == 2) return shape<Tile, 2, 2>();
+        if (step == 4) return shape<Tile, 2, 4>();
+        if (step == 8) return shape<Tile, 2, 8>();
+        if (step == 16) return shape<Tile, 2, 16>();
+        return shape<Tile, 2, 1>();
+    } else {
+        if (registers == 2) return shape<Tile, 2, 1>();
+        if (step == 2) return shape<Tile, 1, 2>();
+        if (step == 4) return shape<Tile, 1, 4>();
+        if constexpr (kLanes >= 8)
+            if (step == 8) return shape<Tile, 1, 8>();
+        return shape<Tile, 1, 1>();
+    }
 }
 
 }  // namespace
