@@ -17,14 +17,32 @@ namespace {
 
 using latewood::Query;
 
-constexpr int kHalf = kBitRows / 2;  // 16-bit sums come as those of even rows, then those of odd rows
-
-constexpr std::int64_t code_bytes(std::int64_t dim) { return (dim + 7) / 8; }
+#if !defined(LATEWOOD_BITS_BY_WORDS)
+using BitSum = std::uint16_t;
+constexpr int kBestLanes = kBitRows / 2;  // 16-bit sums come as those of even rows, then those of odd rows
+constexpr int lane_of(int row) { return row / 2 + row % 2 * kBestLanes; }
 
 // Bytes of a code are summed two at a time, so there are tables for an even number of them.
-constexpr std::int64_t summed_bytes(std::int64_t dim) { return round_up(code_bytes(dim), 2); }
+constexpr int kSummedTogether = 2;
+constexpr std::int64_t place_of_table(std::int64_t nibble) { return nibble; }
 
-// Packed: 32 bytes of tables for each query vector and byte of a code, low four bits first; then `all`, [Q] int32.
+// All ones in the lanes of some rows. The lanes of others then count as 0, which no maximum is below.
+struct alignas(64) RowMask {
+    std::uint16_t lanes[kBitRows];
+
+    void set(int begin, int end) {
+        const bool whole = end - begin == kBitRows;
+        for (int i = 0; i < kBitRows; ++i) lanes[i] = whole ? 0xffff : 0;
+        for (int r = begin; !whole && r < end; ++r) lanes[lane_of(r)] = 0xffff;
+    }
+};
+inline void join_sums(const BitSum* sums, const RowMask& mask, BitSum* best) { join_sums(sums, mask.lanes, best); }
+#endif
+
+constexpr std::int64_t code_bytes(std::int64_t dim) { return (dim + 7) / 8; }
+constexpr std::int64_t summed_bytes(std::int64_t dim) { return round_up(code_bytes(dim), kSummedTogether); }
+
+// Packed: 32 bytes of tables for each query vector and byte of a code, 16 for each four bits; then `all`, [Q] int32.
 inline std::int64_t table_bytes(const Query& query) { return query.count * summed_bytes(query.dim) * 32; }
 
 inline std::size_t bit_table_bytes(const Query& query) {
@@ -32,15 +50,17 @@ inline std::size_t bit_table_bytes(const Query& query) {
 }
 
 inline void pack_bit_tables(const Query& query, void* packed) {
-    std::uint8_t* table = static_cast<std::uint8_t*>(packed);
-    std::int32_t* all = reinterpret_cast<std::int32_t*>(table + table_bytes(query));
-    for (std::int64_t q = 0; q < query.count; ++q) {
+    std::uint8_t* tables = static_cast<std::uint8_t*>(packed);
+    const std::int64_t nibbles = summed_bytes(query.dim) * 2;
+    std::int32_t* all = reinterpret_cast<std::int32_t*>(tables + table_bytes(query));
+    for (std::int64_t q = 0; q < query.count; ++q, tables += nibbles * 16) {
         const std::int16_t* levels = query.levels + q * query.dim;
         all[q] = 0;
-        for (std::int64_t first = 0; first < summed_bytes(query.dim) * 8; first += 4, table += 16) {
+        for (std::int64_t nibble = 0; nibble < nibbles; ++nibble) {
+            std::uint8_t* table = tables + place_of_table(nibble) * 16;
             std::int32_t level[4], agree = 0;
             for (int i = 0; i < 4; ++i) {
-                level[i] = first + i < query.dim ? levels[first + i] : 0;
+                level[i] = nibble * 4 + i < query.dim ? levels[nibble * 4 + i] : 0;
                 all[q] += level[i] < 0 ? -level[i] : level[i];
                 agree += level[i] < 0 ? -level[i] : 0;
             }
@@ -63,25 +83,23 @@ class BitStream {
     std::int64_t bytes_;       // of a code
     std::int64_t width_;       // of a row in `rows_`: whole pieces of 16 bytes, as transpose() takes them
     std::uint8_t* rows_;       // [kBitRows, width_]
-    std::uint8_t* nibbles_;    // [width_, 2, kBitRows]: low and high four bits of every byte of the codes
-    std::uint16_t* best_;      // [kBitRows, Q, kHalf]: largest `agree` so far, for each span
+    std::uint8_t* nibbles_;    // [width_ * 2 * kBitRows]: the codes as transpose() leaves them, four bits in a byte
+    BitSum* best_;             // [kBitRows, Q, kBestLanes]: largest `agree` so far, for each span
     Span spans_[kBitRows];
     std::int64_t sources_[kBitRows];
-    // Per span: all ones in its rows' lanes. The lanes of other documents count as 0, which no maximum is below.
-    alignas(64) std::uint16_t masks_[kBitRows][kBitRows];
-    alignas(64) std::uint16_t sums_[kBitQueries][kBitRows];
+    RowMask masks_[kBitRows];  // per span
+    alignas(64) BitSum sums_[kBitQueries][kBitRows];
     int span_count_ = 0, filled_ = 0;
     Ahead ahead_;
 
     static std::int64_t width_of(std::int64_t dim) { return round_up(code_bytes(dim), 16); }
-    static int lane_of(int row) { return row / 2 + row % 2 * kHalf; }
 
   public:
     static std::size_t packed_bytes(const Query& query) { return bit_table_bytes(query); }
     static void pack(const Query& query, void* packed) { pack_bit_tables(query, packed); }
     static std::size_t workspace_bytes(const Query& query) {
         const auto rows = static_cast<std::size_t>(width_of(query.dim)) * kBitRows;
-        return 3 * rows + static_cast<std::size_t>(query.count) * kBitRows * kHalf * sizeof(std::uint16_t);
+        return 3 * rows + static_cast<std::size_t>(query.count) * kBitRows * kBestLanes * sizeof(BitSum);
     }
 
     BitStream(const Query& query, const void* packed, const Documents& documents, void* workspace)
@@ -94,7 +112,7 @@ class BitStream {
           width_(width_of(query.dim)),
           rows_(static_cast<std::uint8_t*>(workspace)),
           nibbles_(rows_ + width_ * kBitRows),
-          best_(reinterpret_cast<std::uint16_t*>(nibbles_ + 2 * width_ * kBitRows)) {
+          best_(reinterpret_cast<BitSum*>(nibbles_ + 2 * width_ * kBitRows)) {
         for (std::int64_t i = 0; i < width_ * kBitRows; ++i) rows_[i] = 0;
     }
 
@@ -124,8 +142,8 @@ class BitStream {
     bool empty() const { return filled_ == 0; }
 
     void open() {
-        std::uint16_t* best = best_ + span_count_ * query_.count * kHalf;
-        for (std::int64_t i = 0; i < query_.count * kHalf; ++i) best[i] = 0;
+        BitSum* best = best_ + span_count_ * query_.count * kBestLanes;
+        for (std::int64_t i = 0; i < query_.count * kBestLanes; ++i) best[i] = 0;
     }
 
     void append(std::int64_t item, std::int64_t token, int count, bool finished) {
@@ -138,20 +156,20 @@ class BitStream {
     void join(float* scores) {
         fetch_block();
         gather();
-        mask_spans();
-        for (std::int64_t q = 0; q < query_.count; q += kBitQueries) {
-            const int group = sum_group(q);
-            for (int i = 0; i < group; ++i)
-                for (int span = 0; span < span_count_; ++span) {
-                    std::uint16_t* best = best_ + (span * query_.count + q + i) * kHalf;
-                    join_sums(sums_[i], masks_[span], best);
-                }
+        if (!join_at_once()) {
+            mask_spans();
+            for (std::int64_t q = 0; q < query_.count; q += kBitQueries) {
+                const int group = sum_group(q);
+                for (int i = 0; i < group; ++i)
+                    for (int span = 0; span < span_count_; ++span)
+                        join_sums(sums_[i], masks_[span], best_ + (span * query_.count + q + i) * kBestLanes);
+            }
         }
         for (int i = 0; i < span_count_; ++i)
-            if (spans_[i].finished) scores[spans_[i].item] = total(best_ + i * query_.count * kHalf);
+            if (spans_[i].finished) scores[spans_[i].item] = total(best_ + i * query_.count * kBestLanes);
         const int last = span_count_ - 1;
         if (!spans_[last].finished && last > 0)  // goes on in the next block, as its first span
-            for (std::int64_t i = 0; i < query_.count * kHalf; ++i) best_[i] = best_[last * query_.count * kHalf + i];
+            for (std::int64_t i = 0; i < query_.count * kBestLanes; ++i) best_[i] = best_[last * query_.count * kBestLanes + i];
         span_count_ = filled_ = 0;
     }
 
@@ -173,42 +191,67 @@ class BitStream {
         transpose(rows_, width_, nibbles_);
     }
 
+    // In words, of which the last may overlap the one before: codes are too short for a call.
     void copy_code(const std::uint8_t* from, std::uint8_t* to) const {
-        if (bytes_ == 16)
-            __builtin_memcpy(to, from, 16);  // D 128: one load and one store
-        else
-            __builtin_memcpy(to, from, static_cast<std::size_t>(bytes_));
+        if (bytes_ == 16) {
+            __builtin_memcpy(to, from, 16);
+        } else if (bytes_ >= 8) {
+            for (std::int64_t i = 0; i < bytes_ - 8; i += 8) __builtin_memcpy(to + i, from + i, 8);
+            __builtin_memcpy(to + bytes_ - 8, from + bytes_ - 8, 8);
+        } else if (bytes_ >= 4) {
+            __builtin_memcpy(to, from, 4);
+            __builtin_memcpy(to + bytes_ - 4, from + bytes_ - 4, 4);
+        } else {
+            for (std::int64_t i = 0; i < bytes_; ++i) to[i] = from[i];
+        }
     }
 
-    // `agree` of the block's rows with up to kBitQueries query vectors from q on, to `sums_`; how many there were.
-    int sum_group(std::int64_t q) {
+    // Calls visit<G>(tables) for up to kBitQueries query vectors from q on, which are G.
+    template <class Visit>
+    int with_group(std::int64_t q, Visit visit) const {
         const int group = static_cast<int>(smaller(kBitQueries, query_.count - q));
-        const std::int64_t bytes = summed_bytes(query_.dim);
-        const std::uint8_t* tables = tables_ + q * bytes * 32;
+        const std::uint8_t* tables = tables_ + q * summed_bytes(query_.dim) * 32;
         switch (group) {
-            case 1: sum_bits<1>(nibbles_, tables, bytes, sums_[0]); break;
-            case 2: sum_bits<2>(nibbles_, tables, bytes, sums_[0]); break;
-            case 3: sum_bits<3>(nibbles_, tables, bytes, sums_[0]); break;
-            default: sum_bits<4>(nibbles_, tables, bytes, sums_[0]); break;
+            case 1: visit.template operator()<1>(tables); break;
+            case 2: visit.template operator()<2>(tables); break;
+            case 3: visit.template operator()<3>(tables); break;
+            default: visit.template operator()<4>(tables); break;
         }
         return group;
     }
 
+    // `agree` of the block's rows with up to kBitQueries query vectors from q on, to `sums_`; how many there were.
+    int sum_group(std::int64_t q) {
+        return with_group(q, [&]<int G>(const std::uint8_t* tables) {
+            sum_bits<G>(nibbles_, tables, summed_bytes(query_.dim), sums_[0]);
+        });
+    }
+
+    // The whole block to the maxima of the only document in it, by sets that can without storing sums.
+    bool join_at_once() {
+#if defined(LATEWOOD_BITS_BY_WORDS)
+        if (span_count_ > 1 || filled_ < kBitRows) return false;
+        for (std::int64_t q = 0; q < query_.count; q += kBitQueries)
+            with_group(q, [&]<int G>(const std::uint8_t* tables) {
+                join_bits<G>(nibbles_, tables, summed_bytes(query_.dim), best_ + q * kBestLanes);
+            });
+        return true;
+#else
+        return false;
+#endif
+    }
+
     void mask_spans() {
-        for (int span = 0; span < span_count_; ++span) {
-            const bool whole = spans_[span].end - spans_[span].begin == kBitRows;
-            for (int i = 0; i < kBitRows; ++i) masks_[span][i] = whole ? 0xffff : 0;
-            for (int r = spans_[span].begin; !whole && r < spans_[span].end; ++r) masks_[span][lane_of(r)] = 0xffff;
-        }
+        for (int span = 0; span < span_count_; ++span) masks_[span].set(spans_[span].begin, spans_[span].end);
     }
 
     float similarity(std::int32_t agree, std::int64_t q) const {
         return static_cast<float>(2 * agree - all_[q]) * query_.scales[q];
     }
 
-    float total(const std::uint16_t* best) const {
+    float total(const BitSum* best) const {
         float sum = 0.0f;
-        for (std::int64_t q = 0; q < query_.count; ++q, best += kHalf) {
+        for (std::int64_t q = 0; q < query_.count; ++q, best += kBestLanes) {
             sum += similarity(largest_sum(best), q);
         }
         return sum;

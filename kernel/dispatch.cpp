@@ -139,6 +139,7 @@ struct Choice {
 #if defined(LATEWOOD_HAS_AMX)
             if (amx_granted()) runnable.push_back(&latewood_kernels_amx);
 #endif
+            if (__builtin_cpu_supports("avx512vbmi")) runnable.push_back(&latewood_kernels_avx512vbmi);
             runnable.push_back(&latewood_kernels_avx512);
         }
 #endif

@@ -8,7 +8,7 @@
 #define LATEWOOD_STRING_(a) #a
 #define LATEWOOD_STRING(a) LATEWOOD_STRING_(a)
 
-#if defined(LATEWOOD_AVX512) || defined(LATEWOOD_AMX)
+#if defined(LATEWOOD_AVX512) || defined(LATEWOOD_AVX512VBMI) || defined(LATEWOOD_AMX)
 #include "simd_avx512.h"
 #elif defined(LATEWOOD_AVX2)
 #include "simd_avx2.h"

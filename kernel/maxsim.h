@@ -33,7 +33,8 @@
 // Instruction sets: one source (maxsim.cpp), compiled once for each.
 //   baseline   plain C++, for any machine          avx2   x86-64 with AVX2, FMA and F16C
 //   avx512     x86-64 with AVX-512 F, BW, VL, DQ and VNNI          neon   AArch64
-//   amx        the same with AMX-INT8, on Linux: amx.h for integers, and for bits under more than a few query vectors
+//   avx512vbmi the same with VBMI: bits_vbmi.h
+//   amx        avx512 with AMX-INT8, on Linux: amx.h for integers, and for bits under more than a few query vectors
 // dispatch.h chooses.
 #ifndef LATEWOOD_MAXSIM_H
 #define LATEWOOD_MAXSIM_H
@@ -113,6 +114,7 @@ extern "C" {
 extern const Kernels latewood_kernels_baseline;
 extern const Kernels latewood_kernels_avx2;
 extern const Kernels latewood_kernels_avx512;
+extern const Kernels latewood_kernels_avx512vbmi;
 extern const Kernels latewood_kernels_amx;
 extern const Kernels latewood_kernels_neon;
 }

@@ -25,18 +25,19 @@ build() {
 
 # The sets, as in CMakeLists.txt.
 avx2="avx2=-mavx2 -mfma -mf16c"
-avx512="avx512=-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c -Wno-maybe-uninitialized"
+avx512="avx512=-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c -Wno-maybe-uninitialized -Wno-uninitialized"
+vbmi="avx512vbmi=-mavx512vbmi ${avx512#*=}"
 amx="amx=-mamx-tile -mamx-int8 ${avx512#*=}"
 
 if [ "$(uname -m)" = x86_64 ]; then
     echo "== random shapes: optimised, with address and undefined-behaviour sanitizers, with the thread sanitizer"
-    build agree g++ "-DLATEWOOD_HAS_X86" baseline= "$avx2" "$avx512" "$amx"
+    build agree g++ "-DLATEWOOD_HAS_X86" baseline= "$avx2" "$avx512" "$vbmi" "$amx"
     "$work/agree" "$cases" 1
-    build agree-asan g++ "-DLATEWOOD_HAS_X86 -fsanitize=address,undefined -fno-sanitize-recover=undefined" baseline= "$avx2" "$avx512" "$amx"
+    build agree-asan g++ "-DLATEWOOD_HAS_X86 -fsanitize=address,undefined -fno-sanitize-recover=undefined" baseline= "$avx2" "$avx512" "$vbmi" "$amx"
     "$work/agree-asan" "$((cases / 10))" 2
-    build agree-tsan g++ "-DLATEWOOD_HAS_X86 -fsanitize=thread" baseline= "$avx2" "$avx512" "$amx"
+    build agree-tsan g++ "-DLATEWOOD_HAS_X86 -fsanitize=thread" baseline= "$avx2" "$avx512" "$vbmi" "$amx"
     "$work/agree-tsan" "$((cases / 10))" 3
-    for flag in avx512_vnni amx_int8; do
+    for flag in avx512_vnni avx512vbmi amx_int8; do
         grep -q $flag /proc/cpuinfo || missing+=("$flag: compiled, but this processor doesn't run it")
     done
 else

@@ -26,7 +26,7 @@ def check(query, docs, rows=None):
 def test_every_dimension(isa, dim):
     rng = np.random.default_rng(dim)
     for count in (3, 10, 32):
-        docs = bits(rng, [*cases.LENGTHS, 31, 32, 33, 63, 64, 65, 0], dim)
+        docs = bits(rng, [*cases.LENGTHS, 31, 32, 33, 63, 64, 65, 0, 191, 192, 193], dim)
         check(cases.vectors(rng, count, dim), docs)
         check(rng.integers(0, 256, (count, (dim + 7) // 8), dtype=np.uint8), docs)
 
