@@ -121,6 +121,27 @@ inline Floats similarity_of(typename Tile::Sum a, typename Tile::Sum b, float sc
         return Tile::template finish<Step>(a, scale);
 }
 
+// The similarities of a tile's rows to the maxima, or to `out`.
+template <class Tile, int C, int R, int Step>
+inline void finish_tile(const Work<Tile>& work, typename Tile::Sum (&sums)[R][C]) {
+    constexpr int kSlots = slot_registers(C, Step), kFront = is_pair(C, Step) ? Step / 2 : Step;
+#pragma GCC unroll 4
+    for (int c = 0; c < kSlots; ++c) {
+        if (work.best != nullptr) {
+            Floats top = similarity_of<Tile, C, Step>(sums[0][c], sums[0][C - 1], work.row_scales[0]);
+#pragma GCC unroll 24
+            for (int r = 1; r < R; ++r)
+                top = max(top, similarity_of<Tile, C, Step>(sums[r][c], sums[r][C - 1], work.row_scales[r]));
+            store(work.best + c * kLanes, max(load(work.best + c * kLanes), to_front<kFront>(top)));
+        } else {
+#pragma GCC unroll 24
+            for (int r = 0; r < R; ++r)
+                store(work.out + r * work.out_pitch + c * kLanes,
+                      to_front<kFront>(similarity_of<Tile, C, Step>(sums[r][c], sums[r][C - 1], work.row_scales[r])));
+        }
+    }
+}
+
 // R document rows against the C registers of a group.
 template <class Tile, int C, int R, int Step>
 void tile(const Work<Tile>& work) {
@@ -159,7 +180,7 @@ void tile(const Work<Tile>& work) {
 #pragma GCC unroll 4
                 for (int c = 0; c < C; ++c) Tile::add(sums[r][c], q[c], d);
             }
-#pragma GCC unroll 4
+#pragma GCC unroll 24
             for (int f = u; f < kFetches<Tile, R, Step>; f += kStride<Step>) {
                 prefetch(ahead);
                 ahead += work.ahead_move;
@@ -172,23 +193,7 @@ void tile(const Work<Tile>& work) {
             LATEWOOD_KEEP(bases[b]);
         }
     }
-
-    constexpr int kSlots = slot_registers(C, Step), kFront = is_pair(C, Step) ? Step / 2 : Step;
-#pragma GCC unroll 4
-    for (int c = 0; c < kSlots; ++c) {
-        if (work.best != nullptr) {
-            Floats top = similarity_of<Tile, C, Step>(sums[0][c], sums[0][C - 1], work.row_scales[0]);
-#pragma GCC unroll 24
-            for (int r = 1; r < R; ++r)
-                top = max(top, similarity_of<Tile, C, Step>(sums[r][c], sums[r][C - 1], work.row_scales[r]));
-            store(work.best + c * kLanes, max(load(work.best + c * kLanes), to_front<kFront>(top)));
-        } else {
-#pragma GCC unroll 24
-            for (int r = 0; r < R; ++r)
-                store(work.out + r * work.out_pitch + c * kLanes,
-                      to_front<kFront>(similarity_of<Tile, C, Step>(sums[r][c], sums[r][C - 1], work.row_scales[r])));
-        }
-    }
+    finish_tile<Tile, C, R, Step>(work, sums);
 }
 
 template <class Tile>
