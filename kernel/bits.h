@@ -17,6 +17,7 @@ namespace {
 
 using latewood::Query;
 
+// How sums and tables lie, unless a set says otherwise (bits_vbmi.h).
 #if !defined(LATEWOOD_BITS_BY_WORDS)
 using BitSum = std::uint16_t;
 constexpr int kBestLanes = kBitRows / 2;  // 16-bit sums come as those of even rows, then those of odd rows

@@ -97,8 +97,8 @@ struct Work {
     std::int64_t strides;                 // kStride<Step> steps each
     const float* row_scales;              // [rows of the tile]; integers only
     const std::int32_t* row_starts;       // [rows of the tile]: what a sum starts at; tiles with an offset only
-    float* best;                          // [C * kLanes]: the tile's maxima are joined to it. Or null, and
-    float* out;                           // [rows of the tile, C * kLanes]: the similarities are stored here,
+    float* best;                          // [slot registers * kLanes]: the tile's maxima are joined to it. Or null, and
+    float* out;                           // [rows of the tile, the same]: the similarities are stored here,
     std::ptrdiff_t out_pitch;             // so many floats from row to row
     const char* ahead;                    // memory to fetch meanwhile, kFetches times per stride,
     std::ptrdiff_t ahead_move;            // so many bytes further each time
