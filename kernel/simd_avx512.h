@@ -48,6 +48,23 @@ constexpr std::int64_t pair_order(int step, std::int64_t c, std::int64_t i) {
     return step == 16 ? c : step == 4 ? 2 * i + c : i / 2 * 4 + 2 * c + i % 2;
 }
 
+// Two rows whose pairs were added up, and then once more as a pair of their own: their scales by lanes, and of every two
+// values the larger, to the front.
+template <int Step>
+inline Floats scales_of_rows(float first, float second) {
+    return _mm512_mask_blend_ps(Step == 16 ? 0xff00 : 0xcccc, _mm512_set1_ps(first), _mm512_set1_ps(second));
+}
+template <int Step>
+inline Floats larger_of_rows(Floats v) {
+    if constexpr (Step == 16) return to_front<4>(max(v, _mm512_shuffle_f32x4(v, v, 0b01001110)));
+    v = max(v, _mm512_permute_ps(v, 0b01001110));
+    if constexpr (Step == 8) return to_front<4>(v);
+    return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15), v);
+}
+
+inline Floats in_lanes(float scale) { return _mm512_set1_ps(scale); }
+inline Floats in_lanes(Floats scales) { return scales; }
+
 struct FloatTile {
     using Element = float;
     using Vector = __m512;
@@ -67,12 +84,13 @@ struct FloatTile {
     }
     // As assembler, like every sum of an inner loop here: simd_avx2.h says why.
     static void add(Sum& sum, Vector q, Vector d) { __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(q), "v"(d)); }
-    template <int Step>
-    static Floats finish(Sum v, float) {
-        if constexpr (Step >= 2) v = _mm512_add_ps(v, _mm512_permute_ps(v, 0b10110001));
-        if constexpr (Step >= 4) v = _mm512_add_ps(v, _mm512_permute_ps(v, 0b01001110));
-        if constexpr (Step >= 8) v = _mm512_add_ps(v, _mm512_shuffle_f32x4(v, v, 0b10110001));
+    // The far lanes first, as pairs of rows have it.
+    template <int Step, class Scale>
+    static Floats finish(Sum v, Scale) {
         if constexpr (Step >= 16) v = _mm512_add_ps(v, _mm512_shuffle_f32x4(v, v, 0b01001110));
+        if constexpr (Step >= 8) v = _mm512_add_ps(v, _mm512_shuffle_f32x4(v, v, 0b10110001));
+        if constexpr (Step >= 4) v = _mm512_add_ps(v, _mm512_permute_ps(v, 0b01001110));
+        if constexpr (Step >= 2) v = _mm512_add_ps(v, _mm512_permute_ps(v, 0b10110001));
         return v;
     }
     template <int Step>
@@ -96,13 +114,13 @@ struct IntTile {
     }
     // Products of 16 bits, added in pairs and to the sum without saturation; query_levels() keeps it below 2^31.
     static void add(Sum& sum, Vector q, Vector d) { __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(q), "v"(d)); }
-    template <int Step>
-    static Floats finish(Sum v, float scale) {
-        if constexpr (Step >= 2) v = _mm512_add_epi32(v, _mm512_shuffle_epi32(v, _MM_PERM_ENUM(0b10110001)));
-        if constexpr (Step >= 4) v = _mm512_add_epi32(v, _mm512_shuffle_epi32(v, _MM_PERM_ENUM(0b01001110)));
-        if constexpr (Step >= 8) v = _mm512_add_epi32(v, _mm512_shuffle_i32x4(v, v, 0b10110001));
+    template <int Step, class Scale>
+    static Floats finish(Sum v, Scale scale) {
         if constexpr (Step >= 16) v = _mm512_add_epi32(v, _mm512_shuffle_i32x4(v, v, 0b01001110));
-        return _mm512_mul_ps(_mm512_cvtepi32_ps(v), _mm512_set1_ps(scale));
+        if constexpr (Step >= 8) v = _mm512_add_epi32(v, _mm512_shuffle_i32x4(v, v, 0b10110001));
+        if constexpr (Step >= 4) v = _mm512_add_epi32(v, _mm512_shuffle_epi32(v, _MM_PERM_ENUM(0b01001110)));
+        if constexpr (Step >= 2) v = _mm512_add_epi32(v, _mm512_shuffle_epi32(v, _MM_PERM_ENUM(0b10110001)));
+        return _mm512_mul_ps(_mm512_cvtepi32_ps(v), in_lanes(scale));
     }
     template <int Step>
     static Sum pair(Sum a, Sum b) {
@@ -133,8 +151,8 @@ struct ByteTile {
     }
     // Products of 16 bits, four added to the sum, without saturation.
     static void add(Sum& sum, Vector q, Vector d) { __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(q), "v"(d)); }
-    template <int Step>
-    static Floats finish(Sum v, float scale) {
+    template <int Step, class Scale>
+    static Floats finish(Sum v, Scale scale) {
         return IntTile::finish<Step>(v, scale);
     }
     template <int Step>

@@ -49,6 +49,10 @@ template <int Step>
 inline Floats to_front(Floats v) {
     return v;  // as finish() left them
 }
+template <int Step>
+Floats scales_of_rows(float, float);  // never called
+template <int Step>
+Floats larger_of_rows(Floats);
 constexpr std::int64_t pair_order(int, std::int64_t, std::int64_t i) { return i; }
 #endif
 
@@ -79,6 +83,9 @@ inline void for_each_group(std::int64_t count, Visit visit) {
 }
 
 constexpr bool is_pair(int registers, int step) { return registers == 2 && step > 1; }
+
+// How far the similarities of a row lie apart before they are brought to the front.
+constexpr int front_step(int registers, int step) { return is_pair(registers, step) ? step / 2 : step; }
 
 // Registers of similarities that a group makes of a row.
 constexpr int slot_registers(int registers, int step) { return step == 1 ? registers : 1; }
@@ -121,23 +128,46 @@ inline Floats similarity_of(typename Tile::Sum a, typename Tile::Sum b, float sc
         return Tile::template finish<Step>(a, scale);
 }
 
+// The largest similarities of a tile's rows, the c'th register of them. Rows of pairs are paired in turn where that saves
+// additions: they add up as one row does, to the bit.
+template <class Tile, int C, int R, int Step>
+inline Floats largest_of(const Work<Tile>& work, const typename Tile::Sum (&sums)[R][C], int c) {
+    Floats top;
+    if constexpr (is_pair(C, Step) && Step >= 4) {
+#pragma GCC unroll 24
+        for (int r = 0; r < R; r += 2) {
+            const auto two = Tile::template pair<Step / 2>(Tile::template pair<Step>(sums[r][0], sums[r][1]),
+                                                           Tile::template pair<Step>(sums[r + 1][0], sums[r + 1][1]));
+            const Floats scales = scales_of_rows<Step>(work.row_scales[r], work.row_scales[r + 1]);
+            const Floats now = Tile::template finish<Step / 4>(two, scales);
+            top = r == 0 ? now : max(top, now);
+        }
+        return larger_of_rows<Step>(top);
+    } else {
+#pragma GCC unroll 24
+        for (int r = 0; r < R; ++r) {
+            const Floats now = similarity_of<Tile, C, Step>(sums[r][c], sums[r][C - 1], work.row_scales[r]);
+            top = r == 0 ? now : max(top, now);
+        }
+        return to_front<front_step(C, Step)>(top);
+    }
+}
+
 // The similarities of a tile's rows to the maxima, or to `out`.
 template <class Tile, int C, int R, int Step>
-inline void finish_tile(const Work<Tile>& work, typename Tile::Sum (&sums)[R][C]) {
-    constexpr int kSlots = slot_registers(C, Step), kFront = is_pair(C, Step) ? Step / 2 : Step;
+inline void finish_tile(const Work<Tile>& work, const typename Tile::Sum (&sums)[R][C]) {
+    constexpr int kSlots = slot_registers(C, Step);
 #pragma GCC unroll 4
     for (int c = 0; c < kSlots; ++c) {
         if (work.best != nullptr) {
-            Floats top = similarity_of<Tile, C, Step>(sums[0][c], sums[0][C - 1], work.row_scales[0]);
-#pragma GCC unroll 24
-            for (int r = 1; r < R; ++r)
-                top = max(top, similarity_of<Tile, C, Step>(sums[r][c], sums[r][C - 1], work.row_scales[r]));
-            store(work.best + c * kLanes, max(load(work.best + c * kLanes), to_front<kFront>(top)));
+            float* best = work.best + c * kLanes;
+            store(best, max(load(best), largest_of<Tile, C, R, Step>(work, sums, c)));
         } else {
 #pragma GCC unroll 24
-            for (int r = 0; r < R; ++r)
-                store(work.out + r * work.out_pitch + c * kLanes,
-                      to_front<kFront>(similarity_of<Tile, C, Step>(sums[r][c], sums[r][C - 1], work.row_scales[r])));
+            for (int r = 0; r < R; ++r) {
+                const Floats now = similarity_of<Tile, C, Step>(sums[r][c], sums[r][C - 1], work.row_scales[r]);
+                store(work.out + r * work.out_pitch + c * kLanes, to_front<front_step(C, Step)>(now));
+            }
         }
     }
 }
