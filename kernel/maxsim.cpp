@@ -150,7 +150,7 @@ class Stream {
     const std::int32_t* sums_ = nullptr;  // of each token's integers; tiles with an offset only
     int span_count_ = 0, filled_ = 0;
     Ahead ahead_;
-    std::int64_t tiles_per_block_ = 0;
+    std::int64_t tile_bytes_;  // stored ones that a tile fetches ahead, so that all tiles of a block fetch the next
 
     static std::int64_t width_of(std::int64_t dim) { return round_up(dim, kLanes * Tile::kPerLane); }
     static int block_rows_of(std::int64_t dim) {
@@ -186,9 +186,11 @@ class Stream {
         spill_ = reinterpret_cast<float*>(p);
         for (std::int64_t i = 0; i < block_rows_ * width_; ++i) rows_[i] = Element{0};
         for (int r = 0; r < kMaxRows; ++r) row_scales_[r] = 0.0f, row_starts_[r] = 0;
+        std::int64_t tiles = 0;
         for_each_group(query.count, [&](int registers, int step, std::int64_t, std::int64_t) {
-            tiles_per_block_ += block_rows_ / shape_of<Tile>(registers, step).rows;
+            tiles += block_rows_ / shape_of<Tile>(registers, step).rows;
         });
+        tile_bytes_ = block_bytes() / tiles;
     }
 
     void score(const std::int64_t* rows, std::int64_t begin, std::int64_t end, float* scores) {
@@ -266,21 +268,22 @@ class Stream {
 
     // Scores one block: every group of queries against every tile of rows, then the documents that end here.
     void join(float* scores) {
-        const std::int64_t bytes = block_bytes() / tiles_per_block_;
         const Element* rows = gather();
         const Element* packed = packed_;
         std::int64_t slot = 0;
         for_each_group(query_.count, [&](int registers, int step, std::int64_t, std::int64_t) {
             const Shape<Tile> shape = shape_of<Tile>(registers, step);
             Work<Tile> work = work_of(packed, registers, step);
-            work.ahead_move = smaller(64, bytes / (work.strides * shape.fetches) + 1);
+            // In 32 bits, for division takes as long as a few rows.
+            const auto fetches = static_cast<std::uint32_t>(work.strides * shape.fetches);
+            work.ahead_move = smaller(64, static_cast<std::uint32_t>(tile_bytes_) / fetches + 1);
             int span = 0;
             for (int r = 0; r < filled_; r += shape.rows) {
                 while (spans_[span].end <= r) ++span;
                 work.rows = rows + r * width_;
                 work.row_scales = row_scales_ + r;
                 work.row_starts = row_starts_ + r;
-                work.ahead = ahead_.next(bytes);
+                work.ahead = ahead_.next(tile_bytes_);
                 const bool whole = spans_[span].end >= r + shape.rows;
                 work.best = whole ? best_ + span * slots_ + slot : nullptr;
                 shape.run(work);
