@@ -312,6 +312,7 @@ def mapped_bytes(path):
 @pytest.mark.skipif(sys.platform != "linux", reason="what a process has mapped is read from /proc")
 def test_a_large_columns_pages_are_given_back(tmp_path, monkeypatch):
     monkeypatch.setattr(snapshot_module, "_LARGE", 1 << 20)
+    monkeypatch.setattr(snapshot_module, "_LEAST_HELD", 0)
     rng = np.random.default_rng(0)
     documents = MultiVectors.of([rng.standard_normal((1000, D), dtype=np.float32) for _ in range(400)])
     Index.create(tmp_path, "", {})

@@ -72,13 +72,13 @@ class LateIndex:
             known: some that were opened before; one of them is given back if it is still the one.
         """
         manifest = Manifest.read(folder)
+        for one in known:
+            if one is not None and one.manifest == manifest:
+                return one
         while manifest is not None and catalogue.crc_at(manifest.generation) == manifest.crc:
-            for one in known:
-                if one is not None and one.manifest == manifest:
-                    return one
             try:
                 return cls(folder, manifest, *known)
-            except CorruptionError:
+            except CorruptionError:  # noqa: PERF203 (twice at most)
                 # A builder may have put another in its place between the two readings.
                 manifest, before = Manifest.read(folder), manifest
                 if manifest == before:

@@ -11,7 +11,7 @@ training, all is trained again, from the stored vectors and, if questions were g
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -43,7 +43,7 @@ from latewood.index.late_manifest import Extension, Manifest
 from latewood.index.live import Index
 from latewood.index.snapshot import IndexSnapshot
 from latewood.index.tuning import tuned
-from latewood.types import FloatArray, IntArray
+from latewood.types import FloatArray, IntArray, MultiVectors
 
 __all__ = [
     "LATE_FOLDER",
@@ -65,10 +65,13 @@ _SAMPLES = 256
 _TAIL, _LEAST_TAIL = 1 / 256, 1 << 14
 """Vectors that may be scored exactly behind an index: as a share of it, and at least."""
 _CATCHING_UP = 4  # times that a trained index is extended before it takes its place: each time less has come
+_TOGETHER = 1 << 16  # vectors that are given to centroids together
 _MERGED = 3  # times what comes, up to which an extension is written again with it
 _LIVE = 0.8  # share of the covered passages below which the lists of the dead are left out
 _GROWN, _DRIFTED = 1.0, 1.1  # appended vectors for each of the training; `Manifest.drift`
-_FEW = 0.05  # appended vectors for each of the training from which on their drift means something
+_FEW = 0.2
+"""Appended vectors for each of the training from which on drift counts: trained at each twentieth, an index of texts
+that come topic by topic would be in training all the time."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -190,6 +193,7 @@ def extend_late(
     whole: bool = False,
     threads: int = 1,
     known: LateIndex | None = None,
+    tell: Callable[[LateIndex], None] = lambda late: None,
 ) -> LateIndex | None:
     """Let the late-interaction index cover what has come since, and leave out what has died; None if it needn't.
 
@@ -202,6 +206,7 @@ def extend_late(
         whole: leave one file that covers everything, without what has died.
         threads: most threads to use; the result doesn't depend on it.
         known: the index as it was opened before.
+        tell: called with the extended index just before others see it, so that they need open nothing.
 
     Raises:
         CorruptionError: the index or a vector is not what was written.
@@ -215,6 +220,8 @@ def extend_late(
         if late is None or not (is_due(late.manifest, snapshot, column, least) or (whole and late.manifest.extensions)):
             return None
         extended, written = _extended(late, snapshot, column, threads, whole=whole)
+        opened = LateIndex(folder, extended, late, written=[written])
+        tell(opened)
         extended.write(folder)
         # Files of a training that goes on must stay; what a killed one left is removed another time.
         if index.deriving.acquire(blocking=False):
@@ -225,7 +232,7 @@ def extend_late(
         else:
             for name in set(late.manifest.files) - set(extended.files):
                 remove_unused(folder / name)
-        return LateIndex(folder, extended, late, written=[written])
+        return opened
 
 
 def is_due(manifest: Manifest, snapshot: IndexSnapshot, column: str, least: int | None = None) -> bool:
@@ -345,17 +352,47 @@ def _later(snapshot: IndexSnapshot, column: str, first: int, book: Codebook, thr
     none = np.zeros(0, np.int64)
     found = [_Rows(none, np.zeros(0, np.uint16), none, [np.zeros((0, width), np.uint8)], 0)]
     total, distance = 0, 0.0
-    for segment in snapshot.segments:
-        start = segment.record.first_row
-        if start + len(segment) <= first:
-            continue
-        vectors, living = live_part(segment, snapshot, column, max(0, first - start))
+    for vectors, living in _in_batches(snapshot, column, first):
         assigned = book.assign(vectors, threads)
         part = lists_of(vectors, living, assigned, book)
         found.append(_Rows(part["counts"], part["numbers"], part["lengths"], [part["signs"]], int(living.sum())))
         total += len(assigned)
         distance += book.residual_of(vectors, assigned) * len(assigned)
     return _joined(found), total, distance
+
+
+def _in_batches(
+    snapshot: IndexSnapshot, column: str, first: int
+) -> Iterator[tuple[MultiVectors, npt.NDArray[np.bool_]]]:
+    """Vectors of the rows from this one on, and which of them live.
+
+    Small segments come together: to give one document's vectors to the centroids costs nearly as much as a hundred's.
+    """
+    held: list[tuple[MultiVectors, npt.NDArray[np.bool_]]] = []
+    size = 0
+    for segment in snapshot.segments:
+        start = segment.record.first_row
+        if start + len(segment) > first:
+            held.append(live_part(segment, snapshot, column, max(0, first - start)))
+            size += len(held[-1][0].tokens)
+        if size >= _TOGETHER:
+            yield _end_to_end([part for part, _ in held]), np.concatenate([living for _, living in held])
+            held, size = [], 0
+    if held:
+        yield _end_to_end([part for part, _ in held]), np.concatenate([living for _, living in held])
+
+
+def _end_to_end(parts: Sequence[MultiVectors]) -> MultiVectors:
+    """The documents of all parts."""
+    if len(parts) == 1:
+        return parts[0]
+    lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+    scales = [part.scales for part in parts if part.scales is not None]
+    return MultiVectors(
+        np.concatenate([part.tokens for part in parts]),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        np.concatenate(scales) if scales else None,
+    )
 
 
 def _cut(file: SegmentFile, name: str, offsets_name: str, alive: npt.NDArray[np.bool_]) -> tuple[IntArray, list[Array]]:

@@ -64,9 +64,10 @@ class LateUpkeep:
 
     def extend(self) -> bool:
         """Extend the index, if that is due."""
-        extended = extend_late(self._index, self._column, known=self.latest)
-        self.latest = extended or self.latest
-        return extended is not None
+        return extend_late(self._index, self._column, known=self.latest, tell=self._note) is not None
+
+    def _note(self, late: LateIndex) -> None:
+        self.latest = late
 
     def is_to_be_trained(self) -> bool:
         """Whether the index is outgrown, or the first one is due."""

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from latewood.index.catalogue import COMPACTED, Catalogue, Head, SegmentRecord, record_crc
 
-__all__ = ["Base", "Retired", "forget", "read_base", "relay", "retired"]
+__all__ = ["Base", "Retired", "forget", "oldest_retired", "read_base", "relay", "retired"]
 
 _RETIRED = """
 CREATE TABLE IF NOT EXISTS retired (number INTEGER PRIMARY KEY, first_row INTEGER NOT NULL, rows INTEGER NOT NULL,
@@ -115,8 +115,12 @@ def relay(
     return moved
 
 
-def retired(catalogue: Catalogue) -> list[Retired]:
-    """What waits to be removed.
+def retired(catalogue: Catalogue, until: int | None = None) -> list[Retired]:
+    """What waits to be removed; of a long stream of small commits, thousands of files.
+
+    Args:
+        catalogue: says so.
+        until: seconds since 1970; only what was replaced by then.
 
     Raises:
         CorruptionError: a record is not what was written.
@@ -124,11 +128,20 @@ def retired(catalogue: Catalogue) -> list[Retired]:
     if catalogue.get("format") != b"%d" % COMPACTED:
         return []
     found = []
-    for *values, crc in catalogue.execute("SELECT number, first_row, rows, at, crc FROM retired ORDER BY number"):
+    wanted = "" if until is None else f"WHERE at <= {until}"
+    for *values, crc in catalogue.execute(
+        f"SELECT number, first_row, rows, at, crc FROM retired {wanted} ORDER BY number"
+    ):
         if not all(isinstance(value, int) for value in values) or record_crc(*values) != crc:
             raise catalogue.corrupt(f"the record of the retired segment {values[0]}")
         found.append(Retired(*values))
     return found
+
+
+def oldest_retired(catalogue: Catalogue) -> int | None:
+    """When the first of them was replaced, in seconds since 1970; None where nothing waits."""
+    at: int | None = catalogue.execute("SELECT MIN(at) FROM retired")[0][0]
+    return at
 
 
 def forget(catalogue: Catalogue, gone: Sequence[Retired]) -> None:

@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from latewood.index.catalogue import Catalogue, Commit, Head, SegmentRecord
 from latewood.index.compaction import KEEP_FOR, plan, rewrite
 from latewood.index.disk import TEMPORARY, disk_errors, remove_unused
 from latewood.index.ids import IdTable
-from latewood.index.layout import Retired, forget, read_base, relay, retired
+from latewood.index.layout import Base, Retired, forget, oldest_retired, read_base, relay, retired
 from latewood.index.levels import Stored
 from latewood.index.lock import WriteLock
 from latewood.index.segment import Segment
@@ -59,6 +59,7 @@ class Index:
             Head(0, 0, 0), (), np.zeros(0, bool), IdTable(), spaces, {column: np.zeros(0, bool) for column in spaces}
         )
         self._next_segment = 0
+        self._committed = -1  # the newest generation, while this process holds the write lock
         self._written: set[SegmentRecord] = set()  # by this process, and not opened yet
         self._mutex = threading.Lock()
         self.keep_for: float = KEEP_FOR
@@ -96,9 +97,15 @@ class Index:
     def snapshot(self) -> IndexSnapshot:
         """The newest committed generation.
 
+        Who writes knows it; others look. So searches and upkeep beside a stream of commits don't wait for the
+        catalogue. The layout may then be the one before for a moment, whose files are still there.
+
         Raises:
             CorruptionError: the log of commits, or a segment's header, is not what was written.
         """
+        newest = self._newest
+        if self._lock.held and newest.generation == self._committed:
+            return newest
         with self._mutex:
             self._newest = self._moved_on(self._newest)
             return self._newest
@@ -122,18 +129,22 @@ class Index:
                 relaid = head.layout != known.head.layout
                 base = read_base(self.catalogue, head.layout) if relaid else None
                 commits = self.catalogue.commits(base.head if base else known.head, head)
-            records = list(base.segments) if base else [segment.record for segment in known.segments]
-            records += [commit.segment for commit in commits if commit.segment is not None]
-            before = base.alive if base else known.alive
-            alive = np.concatenate([before, np.ones(head.rows - len(before), bool)])
-            for commit in commits:
-                alive[commit.died] = False
             try:
-                return self._over(known, head, records, alive)
+                return self._after(known, head, base, commits)
             except CorruptionError:
                 # Compaction may have removed a file between the two readings; what it left is another layout.
                 if self.catalogue.head().layout == head.layout:
                     raise
+
+    def _after(self, known: IndexSnapshot, head: Head, base: Base | None, commits: Sequence[Commit]) -> IndexSnapshot:
+        """The snapshot of `head`, which these commits led to from `base`, or from what is known."""
+        records = list(base.segments) if base else [segment.record for segment in known.segments]
+        records += [commit.segment for commit in commits if commit.segment is not None]
+        before = base.alive if base else known.alive
+        alive = np.concatenate([before, np.ones(head.rows - len(before), bool)])
+        for commit in commits:
+            alive[commit.died] = False
+        return self._over(known, head, records, alive)
 
     def _over(
         self, known: IndexSnapshot, head: Head, records: Sequence[SegmentRecord], alive: npt.NDArray[np.bool_]
@@ -172,9 +183,11 @@ class Index:
         with self._writing:
             if self._lock.held:
                 return False
+            self._committed = -1
             self._lock.acquire()
             try:
                 self._next_segment = self._sweep()
+                self._committed = self._newest.generation
             except BaseException:
                 self._lock.release()
                 raise
@@ -237,7 +250,14 @@ class Index:
         head = self._newest.head
         with self._transaction(head):
             record()
-            return self.catalogue.append(commit, head)
+            new = self.catalogue.append(commit, head)
+        with (
+            self._mutex,
+            suppress(LatewoodError),
+        ):  # it is committed: a file that can't be opened is told by the next look
+            self._newest = self._after(self._newest, new, None, [commit])
+        self._committed = new.generation
+        return new
 
     @contextmanager
     def _transaction(self, head: Head) -> Iterator[None]:
@@ -295,11 +315,14 @@ class Index:
                     at = int(time.time())
                     relay(self.catalogue, now.head, now.alive, [one.record for one in old], new, at)
                 self._oldest_retired = at if self._oldest_retired is None else self._oldest_retired
+                with self._mutex:
+                    self._newest = self._moved_on(self._newest)
             return True
 
     def is_purge_due(self) -> bool:
         """Whether `purge` would remove something."""
-        return self._oldest_retired is not None and time.time() - self._oldest_retired >= self.keep_for
+        # A tenth later, so that it happens now and then for many, and not all the time for a few.
+        return self._oldest_retired is not None and time.time() - self._oldest_retired >= 1.1 * self.keep_for
 
     def purge(self, keep_for: float | None = None) -> int:
         """Remove files that compaction has replaced, and what is left of dropped rows; how many files.
@@ -315,9 +338,7 @@ class Index:
         with self._writing:
             now = int(time.time())
             wanted = self.keep_for if keep_for is None else keep_for
-            found = retired(self.catalogue)
-            due = [one for one in found if now - one.at >= wanted]
-            self._oldest_retired = min((one.at for one in found if one not in due), default=None)
+            due = retired(self.catalogue, until=int(now - wanted))
             if not due:
                 return 0
             rows = np.unique(np.concatenate([np.arange(one.first_row, one.first_row + one.rows) for one in due]))
@@ -325,6 +346,7 @@ class Index:
             with self.catalogue.transaction():
                 self.purging(rows[dropped[rows]])
                 forget(self.catalogue, due)
+            self._oldest_retired = oldest_retired(self.catalogue)
         with disk_errors(self.folder / SEGMENTS, "clean up"):
             for one in due:
                 remove_unused(self.folder / SEGMENTS / one.file)

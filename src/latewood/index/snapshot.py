@@ -28,8 +28,10 @@ _SPELLED = 256
 """Documents whose bits are spelled out as bytes together: about 40 MB of them."""
 
 
-_LARGE, _HELD = 256 << 20, 1 / 32
-"""Bytes of a column from which on not all of it stays mapped, and the share that does."""
+_LARGE, _HELD, _LEAST_HELD = 256 << 20, 1 / 32, 48 << 20
+"""Bytes of a column from which on not all of it stays mapped, and the share, or bytes, that do."""
+_SMALL = 1 << 20
+"""Bytes of a file's column that stay mapped in any case: to let go of fifty small ones took longer than the search."""
 _AROUND = 64 << 10
 """Bytes that the system maps with those that are read."""
 
@@ -186,11 +188,12 @@ class IndexSnapshot:
         if total < _LARGE:
             return
         self._mapped[column] = self._mapped.get(column, 0) + more
-        if self._mapped[column] > total * _HELD:
+        if self._mapped[column] > max(total * _HELD, _LEAST_HELD):
             self._mapped[column] = 0
             for segment in self.segments:
-                segment.file.release(column)
-                segment.file.release(f"{column}.scales")
+                if segment.file.bytes_of(column) > _SMALL:
+                    segment.file.release(column)
+                    segment.file.release(f"{column}.scales")
 
     @cached_property
     def _sizes(self) -> dict[str, int]:

@@ -156,7 +156,8 @@ class Upkeep:
         # Not to be interrupted: a writer that opens, adds one passage and closes must get on with it, too.
         if self._index.compact_once():
             return True
-        self._index.purge()
+        if self._index.is_purge_due():
+            self._index.purge()
         return False
 
     def _do(self, number: int, task: Task) -> bool:
