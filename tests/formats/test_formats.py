@@ -37,7 +37,7 @@ def assert_answers(store, told=TOLD["collection"]):
     for name, ranking in found.items():
         expected = told["rankings"][name]
         assert snapshot.ids(ranking.rows) == expected["ids"], name
-        np.testing.assert_allclose(ranking.scores, expected["scores"], rtol=1e-5, err_msg=name)
+        np.testing.assert_allclose(ranking.scores, expected["scores"], rtol=1e-5, atol=1e-6, err_msg=name)
         assert (ranking.exact, ranking.unscored) == (expected["exact"], expected["unscored"]), name
     rows = snapshot.rows(told["ids"])
     stored = snapshot.passages(rows)
