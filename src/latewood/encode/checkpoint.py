@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -147,10 +148,15 @@ def digest(files: Mapping[str, str]) -> str:
 def import_sentence_transformers() -> Any:
     """The module `sentence_transformers`, imported on first use because it brings torch and takes seconds.
 
+    MKL, torch's BLAS on x86-64, is asked for the same bits in every run (`MKL_CBWR`, unless somebody has set it): left
+    alone, it takes other paths for other addresses, and the same page came out in two ways within one process. It
+    heeds that only where nothing has multiplied matrices before. Speed: the same (docs/log.md).
+
     Raises:
         MissingExtra: it is not installed.
         ModelError: it is installed and fails to import, e.g. beside a torchvision built for another torch.
     """
+    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latewood.errors import CorruptionError, InputError, LatewoodError
-from latewood.index import LATE_FOLDER, Catalogue, LateIndex, Manifest, WriteLock, disk_errors, flush_folder
+from latewood.index import LATE_FOLDER, Catalogue, LateIndex, Manifest, flush_folder
 from latewood.index.disk import publish, write_all
 from latewood.index.live import CATALOGUE, LOCK, SEGMENTS
 from latewood.stores.embedded import EmbeddedStore
 from latewood.stores.encodings import current_names, folder_of, names, set_current
+from latewood.stores.whole import appearing
 
 __all__ = ["Copied", "copy_collection"]
 
@@ -71,28 +72,13 @@ def copy_collection(source: str | Path, destination: str | Path, *, link: bool =
         raise InputError(f"can't write {destination}: something is there; choose another folder, or move it away first")
     if not (source / CATALOGUE).is_file():
         raise InputError(f"{source} is not a collection: there is no {CATALOGUE} in it")
-    building = destination.with_name(f".{destination.name}.copying")
-    with disk_errors(building, "write"):
-        building.mkdir(exist_ok=True)
-    lock = WriteLock(building / LOCK)
-    lock.acquire()
-    try:
-        with disk_errors(destination, "write"):
-            _empty(building)
-            for name in names(source):
-                _copy_one(folder_of(source, name), folder_of(building, name), link)
-            for name in (before, current):  # in this order, so that `current` is in use and `before` the one before
-                if (source / "encodings").is_dir():
-                    set_current(building, name)
-            found = _described(building, current)
-            building.rename(destination)
-            flush_folder(destination.absolute().parent)
-    except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
-        raise
-    finally:
-        lock.release()
-    return found
+    with appearing(destination, "copying") as building:
+        for name in names(source):
+            _copy_one(folder_of(source, name), folder_of(building, name), link)
+        for name in (before, current):  # in this order, so that `current` is in use and `before` the one before
+            if (source / "encodings").is_dir():
+                set_current(building, name)
+        return _described(building, current)
 
 
 def _copy_one(source: Path, target: Path, link: bool) -> None:
@@ -227,11 +213,3 @@ def _described(building: Path, current: str) -> Copied:
         store.close()
     sizes = [path.stat().st_size for path in building.rglob("*") if path.is_file() and path.name != LOCK]
     return Copied(generation, passages, len(sizes), sum(sizes))
-
-
-def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != LOCK:
-            path.unlink()

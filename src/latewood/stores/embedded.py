@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -29,7 +27,6 @@ from latewood.index import (
     Space,
     Stored,
     Upkeep,
-    WriteLock,
     build_late,
     check_bits,
     compact,
@@ -38,13 +35,12 @@ from latewood.index import (
     extend_late,
     file_bytes,
     floats_of,
-    flush_folder,
     is_outgrown,
     late_stats,
     record_crc,
     uncovered,
 )
-from latewood.index.live import CATALOGUE, LOCK, noted
+from latewood.index.live import CATALOGUE, noted
 from latewood.pipeline import Pipeline
 from latewood.protocols import Compiled
 from latewood.stores.analyzers import ANALYZERS, check_analyzer
@@ -52,6 +48,7 @@ from latewood.stores.bm25 import Bm25
 from latewood.stores.metadata import Metadata
 from latewood.stores.snapshot import BOXES, DENSE, LAYOUTS, SOURCE_IDS, TOKENS, EmbeddedSnapshot
 from latewood.stores.texts import TABLES, Record, Texts, content_digest, record_of
+from latewood.stores.whole import appearing
 from latewood.types import EncodedPassages, EncoderSpec, FloatArray, IntArray, MultiVectors, Page, Passage
 
 __all__ = ["EmbeddedSnapshot", "EmbeddedStore"]
@@ -119,25 +116,8 @@ class EmbeddedStore:
             "golden": _array_bytes(np.zeros(0, np.float32) if golden is None else golden),
         }
         _refuse_used(path)
-        building = path.with_name(f".{path.name}.creating")
-        with disk_errors(path, "create"):
-            building.mkdir(exist_ok=True)
-        lock = WriteLock(building / LOCK)
-        lock.acquire()
-        try:
-            with disk_errors(path, "create"):
-                _clear(building)
-                Index.create(building, TABLES, meta)
-                flush_folder(building)
-                if os.name == "nt" and path.exists():
-                    path.rmdir()
-                building.rename(path)
-                flush_folder(path.parent)
-        except BaseException:
-            shutil.rmtree(building, ignore_errors=True)
-            raise
-        finally:
-            lock.release()
+        with appearing(path, "creating") as building:
+            Index.create(building, TABLES, meta)
         return cls.open(path)
 
     @classmethod
@@ -495,11 +475,3 @@ def _refuse_used(path: Path) -> None:
     if path.exists():
         kind = "a collection" if (path / CATALOGUE).exists() else "something else"
         raise InputError(f"can't create {path}: {kind} is already there; choose another folder or open it")
-
-
-def _clear(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != LOCK:
-            path.unlink()
