@@ -1,12 +1,11 @@
-// MaxSim on the matrix unit of Intel's server processors (AMX), for int8 documents, bits and tables: what Stream and
-// BitStream are to the other instruction sets.
+// MaxSim on the matrix unit of Intel's server processors (AMX), for int8 documents and tables: what Stream is to the other
+// instruction sets.
 //
 // The unit multiplies 16 rows of 64 bytes by 64 bytes of 16 columns and adds to 16 x 16 sums of 32 bits. Document vectors
 // are the rows, as they are stored where that is possible; query vectors are the columns, packed beforehand. So a row of
 // sums holds 16 query vectors side by side, and the max over document vectors is vertical here, too.
 //   int8    a query's integer is 128 * high + low: two columns, whose sums are exact, and so is what they make
-//   bits    a bit is a byte of 0 or 1: with x the sum of the levels where it is 1, dot = 2 * x - (sum of all levels)
-// docs/kernel.md says why floats aren't here.
+// docs/kernel.md says why floats and bits aren't here.
 #ifndef LATEWOOD_AMX_H
 #define LATEWOOD_AMX_H
 
@@ -68,16 +67,11 @@ constexpr int kSlab = kUnitBytes;  // dimensions in a row of a tile register
 inline std::int64_t slabs_of(std::int64_t dim) { return (dim + kSlab - 1) / kSlab; }
 inline std::int64_t unit_groups(std::int64_t count) { return (count + kUnitRows - 1) / kUnitRows; }
 
-// ---- packed queries: tiles [group of 16, column, slab], then, for bits, the sum of each query vector's levels ----
-
-template <Format kFormat>
-std::int64_t unit_tile_bytes(const Query& query) {
-    return unit_groups(query.count) * kColumns<kFormat> * slabs_of(query.dim) * kUnitTile;
-}
+// ---- packed queries: tiles [group of 16, column, slab] ----
 
 template <Format kFormat>
 std::size_t unit_packed_bytes(const Query& query) {
-    return static_cast<std::size_t>(unit_tile_bytes<kFormat>(query) + (kFormat == Format::bits ? query.count * 4 : 0));
+    return static_cast<std::size_t>(unit_groups(query.count) * kColumns<kFormat> * slabs_of(query.dim) * kUnitTile);
 }
 
 template <Format kFormat>
@@ -98,24 +92,6 @@ void pack_for_unit(const Query& query, void* packed) {
                         const bool real = q < query.count && d < query.dim;
                         *to++ = real ? level_in_column<kFormat>(query.levels[q * query.dim + d], column) : std::int8_t{0};
                     }
-    if constexpr (kFormat == Format::bits) {
-        auto* all = reinterpret_cast<std::int32_t*>(to);
-        for (std::int64_t q = 0; q < query.count; ++q) {
-            all[q] = 0;
-            for (std::int64_t d = 0; d < query.dim; ++d) all[q] += query.levels[q * query.dim + d];
-        }
-    }
-}
-
-// A code's 64 bits as bytes of 0 and 1. Bits beyond D are whatever they are: the query's bytes are 0 there.
-inline void spread_bits(const std::uint8_t* code, std::int64_t bytes, char* to) {
-    std::uint64_t mask = 0;
-    if (bytes >= 8) {
-        __builtin_memcpy(&mask, code, 8);
-    } else {
-        for (std::int64_t i = 0; i < bytes; ++i) mask |= std::uint64_t{code[i]} << 8 * i;
-    }
-    _mm512_storeu_si512(to, _mm512_maskz_mov_epi8(mask, _mm512_set1_epi8(1)));
 }
 
 // ---- one call ----
@@ -126,7 +102,6 @@ template <Format kFormat>
 class UnitStream {
     static constexpr int kStep = 2 / kColumns<kFormat>;  // groups that are multiplied together
     static constexpr std::int64_t kSlabBytes = kHeight * kUnitBytes;
-    static constexpr bool kBits = kFormat == Format::bits;
 
     struct Block {
         Span spans[kHeight];
@@ -169,11 +144,11 @@ class UnitStream {
           packed_(static_cast<const char*>(packed)),
           documents_(documents),
           tokens_(static_cast<const char*>(documents.tokens)),
-          token_bytes_(kBits ? (query.dim + 7) / 8 : query.dim),
+          token_bytes_(query.dim),
           slabs_(slabs_of(query.dim)),
           groups_(unit_groups(query.count)),
           slots_(slots_of(query)),
-          in_place_(!kBits && slabs_ * kUnitBytes == query.dim),
+          in_place_(slabs_ * kUnitBytes == query.dim),
           rows_(static_cast<char*>(workspace)),
           best_(reinterpret_cast<float*>(rows_ + slabs_ * kSlabBytes)),
           row_(best_ + slots_) {
@@ -209,13 +184,7 @@ class UnitStream {
     void for_each_run(Visit visit) const {
         visit(std::int64_t{0}, std::int64_t{0}, query_.count);
     }
-    float scaled(float similarity, std::int64_t q) const {
-        if constexpr (kBits) {
-            const auto* all = reinterpret_cast<const std::int32_t*>(packed_ + unit_tile_bytes<kFormat>(query_));
-            return (2.0f * similarity - static_cast<float>(all[q])) * query_.scales[q];
-        }
-        return similarity * query_.scales[q];
-    }
+    float scaled(float similarity, std::int64_t q) const { return similarity * query_.scales[q]; }
     template <class Visit>
     void for_each_row(const std::int64_t* tokens, std::int64_t begin, std::int64_t end, Visit visit) {
         std::int64_t t = begin;
@@ -242,8 +211,7 @@ class UnitStream {
         block.opens[block.span_count] = opening_;
         opening_ = false;
         for (int r = 0; r < count; ++r) sources_[block.filled + r] = tokens_ + (token + r) * token_bytes_;
-        if constexpr (!kBits)
-            for (int r = 0; r < count; ++r) block.scales[block.filled + r] = documents_.scales[token + r];
+        for (int r = 0; r < count; ++r) block.scales[block.filled + r] = documents_.scales[token + r];
         ++block.span_count;
         block.filled += count;
     }
@@ -285,12 +253,8 @@ class UnitStream {
         char* to = rows_ + slab * kSlabBytes;
         const std::int64_t left = smaller(kSlab, query_.dim - slab * kSlab);
         const __mmask64 there = left == kSlab ? ~std::uint64_t{0} : (std::uint64_t{1} << left) - 1;
-        for (int r = 0; r < blocks_[now_].filled; ++r, to += kUnitBytes) {
-            if constexpr (kBits)
-                spread_bits(reinterpret_cast<const std::uint8_t*>(sources_[r]) + slab * 8, token_bytes_ - slab * 8, to);
-            else
-                _mm512_storeu_si512(to, _mm512_maskz_loadu_epi8(there, sources_[r] + slab * kSlab));
-        }
+        for (int r = 0; r < blocks_[now_].filled; ++r, to += kUnitBytes)
+            _mm512_storeu_si512(to, _mm512_maskz_loadu_epi8(there, sources_[r] + slab * kSlab));
     }
 
     // Whether the block's rows are bytes that follow each other.
@@ -367,29 +331,17 @@ class UnitStream {
         __m512i sum = _mm512_loadu_si512(at);
         if constexpr (kColumns<kFormat> == 2)
             sum = _mm512_add_epi32(_mm512_slli_epi32(sum, 7), _mm512_loadu_si512(at + kHeight * kUnitRows));
-        const __m512 value = _mm512_cvtepi32_ps(sum);
-        if constexpr (kBits) return value;
-        return _mm512_mul_ps(value, _mm512_set1_ps(block.scales[row]));
+        return _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(block.scales[row]));
     }
 
     // The maxima of a span's similarities with a group of 16 query vectors. Lines from `ahead` on are fetched meanwhile.
     static Floats greatest(const Block& block, std::int64_t group, const Span& span, const char* ahead, std::int64_t move) {
-        if constexpr (kBits) {  // as integers: they all are below 2^24, so that floats would order them alike
-            const std::int32_t* at = block.sums + (group * kHeight + span.begin) * kUnitRows;
-            __m512i top = _mm512_loadu_si512(at);
-            for (int r = span.begin; r < span.end; ++r, at += kUnitRows, ahead += move) {
-                top = _mm512_max_epi32(top, _mm512_loadu_si512(at));
-                prefetch(ahead);
-            }
-            return _mm512_cvtepi32_ps(top);
-        } else {
-            Floats top = _mm512_set1_ps(kNothing);
-            for (int r = span.begin; r < span.end; ++r, ahead += move) {
-                top = max(top, value(block, group, r));
-                prefetch(ahead);
-            }
-            return top;
+        Floats top = _mm512_set1_ps(kNothing);
+        for (int r = span.begin; r < span.end; ++r, ahead += move) {
+            top = max(top, value(block, group, r));
+            prefetch(ahead);
         }
+        return top;
     }
 
     // Joins the block's rows to the maxima of their documents, and scores those that end here.

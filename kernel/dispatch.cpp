@@ -136,10 +136,12 @@ struct Choice {
         if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
             __builtin_cpu_supports("avx512vnni")) {
+            if (__builtin_cpu_supports("avx512vbmi")) {
 #if defined(LATEWOOD_HAS_AMX)
-            if (amx_granted()) runnable.push_back(&latewood_kernels_amx);
+                if (amx_granted()) runnable.push_back(&latewood_kernels_amx);
 #endif
-            if (__builtin_cpu_supports("avx512vbmi")) runnable.push_back(&latewood_kernels_avx512vbmi);
+                runnable.push_back(&latewood_kernels_avx512vbmi);
+            }
             runnable.push_back(&latewood_kernels_avx512);
         }
 #endif

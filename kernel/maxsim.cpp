@@ -397,22 +397,15 @@ class Stream {
 
 // ---- the table ----
 
-// Calls visit<the class that serves documents of this format under this query>().
+// Calls visit<the class that serves documents of this format>().
 template <class Visit>
-auto with_engine(Format format, const Query& query, Visit visit) {
+auto with_engine(Format format, Visit visit) {
 #if defined(LATEWOOD_AMX)
-    // Up to so many query vectors, tables of bits cost less than bytes: 1.5 against 4.6 ns a vector for one at D 128.
-    constexpr std::int64_t kFew = 12;
     switch (format) {
         case Format::int8: return visit.template operator()<UnitStream<Format::int8>>();
         case Format::table: return visit.template operator()<UnitStream<Format::table>>();
-        case Format::bits:
-            if (query.count > kFew) return visit.template operator()<UnitStream<Format::bits>>();
-            break;
         default: break;
     }
-#else
-    (void)query;
 #endif
     switch (format) {
         case Format::float16: return visit.template operator()<Stream<Format::float16>>();
@@ -424,27 +417,27 @@ auto with_engine(Format format, const Query& query, Visit visit) {
 }
 
 std::size_t packed_bytes(const Query& query) {
-    return with_engine(query.format, query, [&]<class Type>() { return Type::packed_bytes(query); });
+    return with_engine(query.format, [&]<class Type>() { return Type::packed_bytes(query); });
 }
 
 void pack(const Query& query, void* packed) {
-    with_engine(query.format, query, [&]<class Type>() { Type::pack(query, packed); });
+    with_engine(query.format, [&]<class Type>() { Type::pack(query, packed); });
 }
 
 std::size_t workspace_bytes(const Query& query) {
-    return with_engine(query.format, query, [&]<class Type>() { return Type::workspace_bytes(query); });
+    return with_engine(query.format, [&]<class Type>() { return Type::workspace_bytes(query); });
 }
 
 void score(const Query& query, const void* packed, const Documents& documents, const std::int64_t* rows,
            std::int64_t begin, std::int64_t end, float* scores, void* workspace) {
-    with_engine(documents.format, query, [&]<class Type>() {
+    with_engine(documents.format, [&]<class Type>() {
         Type(query, packed, documents, workspace).score(rows, begin, end, scores);
     });
 }
 
 void similarities(const Query& query, const void* packed, const Documents& documents, std::int64_t document,
                   float* out, void* workspace) {
-    with_engine(documents.format, query, [&]<class Type>() {
+    with_engine(documents.format, [&]<class Type>() {
         Type(query, packed, documents, workspace).similarities(document, out);
     });
 }
@@ -452,7 +445,7 @@ void similarities(const Query& query, const void* packed, const Documents& docum
 void nearest(const Query& query, const void* packed, const Documents& documents, const std::int64_t* tokens,
              std::int64_t begin, std::int64_t end, const float* bias, std::int64_t most, std::int32_t* numbers,
              float* values, void* workspace) {
-    with_engine(documents.format, query, [&]<class Type>() {
+    with_engine(documents.format, [&]<class Type>() {
         if constexpr (requires(Type& stream) { stream.slots(); }) {
             Type stream(query, packed, documents, workspace);
             nearest_of(stream, tokens, begin, end, bias, most, numbers, values);

@@ -34,7 +34,7 @@
 //   baseline   plain C++, for any machine          avx2   x86-64 with AVX2, FMA and F16C
 //   avx512     x86-64 with AVX-512 F, BW, VL, DQ and VNNI          neon   AArch64
 //   avx512vbmi the same with VBMI: bits_vbmi.h
-//   amx        avx512 with AMX-INT8, on Linux: amx.h for integers, and for bits under more than a few query vectors
+//   amx        avx512vbmi with AMX-INT8, on Linux: amx.h for integers
 // dispatch.h chooses.
 #ifndef LATEWOOD_MAXSIM_H
 #define LATEWOOD_MAXSIM_H

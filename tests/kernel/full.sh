@@ -27,7 +27,7 @@ build() {
 avx2="avx2=-mavx2 -mfma -mf16c"
 avx512="avx512=-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c -Wno-maybe-uninitialized -Wno-uninitialized"
 vbmi="avx512vbmi=-mavx512vbmi ${avx512#*=}"
-amx="amx=-mamx-tile -mamx-int8 ${avx512#*=}"
+amx="amx=-mamx-tile -mamx-int8 -mavx512vbmi ${avx512#*=}"
 
 if [ "$(uname -m)" = x86_64 ]; then
     echo "== random shapes: optimised, with address and undefined-behaviour sanitizers, with the thread sanitizer"
