@@ -23,12 +23,13 @@ struct Scored {
 
 bool better(const Scored& a, const Scored& b) { return a.score != b.score ? a.score > b.score : a.row < b.row; }
 
-// What a query has gathered for a document: points, and when it was last seen, so that nothing need be cleared between
-// queries.
-struct Tally {
-    std::uint16_t seen;
-    std::uint16_t points;
-};
+// What a query has gathered for a document: points in the lower half, and in the upper one when it was last seen, so that
+// nothing need be cleared between queries.
+using Tally = std::uint32_t;
+constexpr std::int32_t kMostPoints = 65535;
+
+// All bits set where a < b, both below 2^31. Of a comparison compilers make a branch at times.
+inline std::int32_t less(std::int32_t a, std::int32_t b) { return (a - b) >> 31; }
 
 // Memory that a thread keeps between queries: freshly mapped pages cost more than the work on them.
 struct Scratch {
@@ -45,7 +46,7 @@ struct Scratch {
     void start(std::int64_t documents, std::int64_t ticks) {
         if (static_cast<std::int64_t>(tallies.size()) < documents) tallies.resize(static_cast<std::size_t>(documents));
         if (ticks >= 65535 - clock) {
-            std::fill(tallies.begin(), tallies.end(), Tally{0, 0});
+            std::fill(tallies.begin(), tallies.end(), Tally{0});
             clock = 0;
         }
         ++clock;
@@ -64,6 +65,19 @@ void keep_best(std::vector<Scored>& ranked, std::int64_t most) {
         ranked.resize(static_cast<std::size_t>(most));
     }
     std::sort(ranked.begin(), ranked.end(), better);
+}
+
+// Calls visit(i) for the bytes of a row that are above the floor's: few of many, so eight are looked at together.
+template <class Visit>
+void for_each_above(const std::uint8_t* row, const std::uint8_t* floor, std::int64_t width, Visit visit) {
+    for (std::int64_t first = 0; first < width; first += 8) {
+        std::uint8_t above[8];
+        for (int i = 0; i < 8; ++i) above[i] = row[first + i] > floor[first + i] ? 1 : 0;
+        std::uint64_t any = 0;
+        std::memcpy(&any, above, sizeof any);
+        for (int i = 0; any != 0 && i < 8; ++i)
+            if (above[i] != 0) visit(first + i);
+    }
 }
 
 // The table's rows that each of its columns reaches, best first.
@@ -130,9 +144,10 @@ class Table {
                 kernels.passing(bytes(), width_, floor.data(), first, std::min(rows_, first + block_), inside);
             for (std::int64_t r = 0; r < count; ++r) {
                 const std::uint8_t* row = bytes() + inside[r] * width_;
-                for (std::size_t i = 0; i < floor.size(); ++i)
-                    if (row[i] > floor[i])
-                        found[static_cast<std::size_t>(place[i])].centroids.push_back({row[i], inside[r]});
+                for_each_above(row, floor.data(), width_, [&](std::int64_t column) {
+                    found[static_cast<std::size_t>(place[static_cast<std::size_t>(column)])].centroids.push_back(
+                        {row[column], inside[r]});
+                });
             }
         }
     }
@@ -144,49 +159,82 @@ std::int64_t documents_of(const std::vector<Part>& parts) {
     return total;
 }
 
+// A centroid's documents in a part.
+struct Posted {
+    const std::int32_t* first;
+    const std::int32_t* last;
+
+    Posted(const Part& part, std::int32_t centroid) : first(part.postings), last(part.postings) {
+        if (first == nullptr) return;
+        last = first + part.posting_offsets[centroid + 1];
+        first += part.posting_offsets[centroid];
+    }
+
+    // Lists lie anywhere; behind the first lines the processor reaches ahead by itself.
+    void fetch() const {
+        constexpr std::int64_t kLine = 64 / sizeof(std::int32_t), kLines = 4;
+        for (std::int64_t line = 0; line < kLines && first + line * kLine < last; ++line)
+            __builtin_prefetch(first + line * kLine);
+    }
+};
+
+// The documents of a part that a query has reached.
+class Reached {
+    Tally* tallies_;
+    std::int32_t* rows_;
+    std::int32_t start_;
+    std::int64_t count_ = 0;
+
+  public:
+    Reached(Tally* tallies, std::int32_t* rows, std::int32_t start) : tallies_(tallies), rows_(rows), start_(start) {}
+
+    std::int64_t count() const { return count_; }
+
+    // Points for the documents of a list. Without branches, which nobody could predict: a document may be new to the query,
+    // and a better centroid of it may have come first.
+    void add(const Posted& posted, std::int32_t first, std::int32_t points, std::int32_t now,
+             const std::uint8_t* allowed) {
+        std::int64_t count = count_;
+        for (const std::int32_t* posting = posted.first; posting != posted.last; ++posting) {
+            const std::int32_t row = first + *posting;
+            if (allowed != nullptr && allowed[row] == 0) continue;
+            const Tally tally = tallies_[row];
+            const auto seen = static_cast<std::int32_t>(tally >> 16);
+            const std::int32_t is_new = less(seen, start_);
+            const std::int32_t sum = (static_cast<std::int32_t>(tally & 0xffff) & ~is_new) + (points & less(seen, now));
+            tallies_[row] = static_cast<Tally>(now) << 16 | static_cast<Tally>(std::min(kMostPoints, sum));
+            rows_[count] = row;
+            count -= is_new;
+        }
+        count_ = count;
+    }
+};
+
 // The first step: documents by the points that the probes give them.
 void gather(Scratch& scratch, const std::vector<Part>& parts, const std::vector<Probes>& probes,
             const std::uint8_t* allowed) {
     const std::int64_t documents = documents_of(parts);
     scratch.start(documents, static_cast<std::int64_t>(probes.size()));
-    const std::uint16_t start = scratch.clock;
-    Tally* tallies = scratch.tallies.data();
+    const Tally* tallies = scratch.tallies.data();
     scratch.rows.resize(static_cast<std::size_t>(documents) + 1);
-    std::int32_t* rows = scratch.rows.data();
-    std::int64_t count = 0;
+    const std::int32_t* rows = scratch.rows.data();
+    Reached reached(scratch.tallies.data(), scratch.rows.data(), scratch.clock);
     for (const Probes& probe : probes) {
-        const std::uint16_t now = scratch.clock;
         const std::int32_t missed = probe.centroids.back().score - 1;
-        for (const Scored& centroid : probe.centroids) {
-            const std::int32_t points = centroid.score - missed;
+        for (std::size_t i = 0; i < probe.centroids.size(); ++i) {
+            const std::int32_t points = probe.centroids[i].score - missed;
             std::int32_t first = 0;
             for (const Part& part : parts) {
-                const std::int32_t* posting = part.postings;
-                const std::int32_t* last = posting;
-                if (posting != nullptr) {
-                    last = posting + part.posting_offsets[centroid.row + 1];
-                    posting += part.posting_offsets[centroid.row];
-                }
-                for (; posting != last; ++posting) {
-                    const std::int32_t row = first + *posting;
-                    if (allowed != nullptr && allowed[row] == 0) continue;
-                    // Without branches, which nobody could predict: a document may be new to the query, and a better
-                    // centroid of it may have come first.
-                    const Tally tally = tallies[row];
-                    const bool is_new = tally.seen < start;
-                    const std::int32_t sum = (is_new ? 0 : tally.points) + (tally.seen >= now ? 0 : points);
-                    tallies[row] = {now, static_cast<std::uint16_t>(std::min(65535, sum))};
-                    rows[count] = row;
-                    count += is_new ? 1 : 0;
-                }
+                if (i + 1 < probe.centroids.size()) Posted(part, probe.centroids[i + 1].row).fetch();
+                reached.add(Posted(part, probe.centroids[i].row), first, points, scratch.clock, allowed);
                 first += static_cast<std::int32_t>(part.documents);
             }
         }
         ++scratch.clock;
     }
-    scratch.ranked.resize(static_cast<std::size_t>(count));
-    for (std::int64_t i = 0; i < count; ++i)
-        scratch.ranked[static_cast<std::size_t>(i)] = {tallies[rows[i]].points, rows[i]};
+    scratch.ranked.resize(static_cast<std::size_t>(reached.count()));
+    for (std::size_t i = 0; i < scratch.ranked.size(); ++i)
+        scratch.ranked[i] = {static_cast<std::int32_t>(tallies[rows[i]] & 0xffff), rows[i]};
 }
 
 // Adds the documents of parts without postings, or those of all parts, which then are the first step.
