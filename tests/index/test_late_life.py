@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import cascade_in_numpy as oracle
 import numpy as np
@@ -386,6 +387,7 @@ def test_files_that_were_read_are_not_read_again(grown, monkeypatch):
 
 def test_damage_in_an_extension_is_named(grown, tmp_path):
     name = grown._late.manifest.extensions[0].file
+    exact = [grown.search(query, 10, exact=True) for query in QUERIES]
     grown.close()
     path = tmp_path / "grown" / LATE_FOLDER / name
     broken = bytearray(path.read_bytes())
@@ -394,8 +396,13 @@ def test_damage_in_an_extension_is_named(grown, tmp_path):
     with pytest.raises(CorruptionError, match=name):
         MultiVectorIndex.open(tmp_path / "grown")
     path.unlink()
-    with pytest.raises(CorruptionError, match=f"{name} is missing"):
+    with pytest.raises(CorruptionError, match=f"{name} is missing.* remove .*late, and every search is exact"):
         MultiVectorIndex.open(tmp_path / "grown")
+    shutil.rmtree(tmp_path / "grown" / LATE_FOLDER)
+    with MultiVectorIndex.open(tmp_path / "grown") as healed:
+        for query, (ids, scores) in zip(QUERIES, exact, strict=True):
+            assert healed.search(query, 10)[0] == ids
+            np.testing.assert_array_equal(healed.search(query, 10)[1], scores)
 
 
 def test_what_an_extension_that_was_killed_left_is_removed(grown):

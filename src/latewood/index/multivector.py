@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from latewood.errors import InputError, ShapeError, UsageError
+from latewood.errors import CorruptionError, InputError, ShapeError, UsageError
 from latewood.index.catalogue import Catalogue
 from latewood.index.certify import Measured, measure, pseudo_queries
 from latewood.index.compaction import KEEP_FOR
@@ -190,8 +190,14 @@ class MultiVectorIndex:
     def refresh(self) -> None:
         """Move on to the newest committed generation."""
         self._snapshot: IndexSnapshot = self._index.snapshot()
-        known = self._late_upkeep.latest, self._late
-        self._late = LateIndex.at(self._index.folder / LATE_FOLDER, self._index.catalogue, self._snapshot, *known)
+        folder, known = self._index.folder / LATE_FOLDER, (self._late_upkeep.latest, self._late)
+        try:
+            self._late = LateIndex.at(folder, self._index.catalogue, self._snapshot, *known)
+        except CorruptionError as error:
+            damage = str(error).split(";")[0]
+            raise CorruptionError(
+                f"{damage}; the vectors aren't in it: remove {folder}, and every search is exact"
+            ) from error
 
     def _store(
         self,
