@@ -121,14 +121,13 @@ class MultiVectorIndex:
         built.upkeep.paused = True
         try:
             built._store(first, batches, progress)
-            if built._form.signs is not None:
-                built._end()
-            else:
+            if built._form.signs is None:
                 build_late(
                     built._index, _COLUMN, target_overlap=target_overlap,
                     queries=None if asked is None else [built._query(query) for query in asked], centroids=centroids,
                     memory_budget=memory_budget, threads=threads, seed=seed, progress=progress,
                 )  # fmt: skip
+            built._end()
             built.refresh()
         except BaseException:
             built.close()
@@ -180,7 +179,7 @@ class MultiVectorIndex:
         self.close()
 
     def _end(self) -> None:
-        """Note that all documents came; an index over them says so by being there."""
+        """Note that all documents came, and are indexed if there is an index of their kind."""
         with self._index.catalogue.transaction():
             self._index.catalogue.put("ended", b"1")
 
