@@ -47,12 +47,28 @@ def test_ctrl_c_leaves_the_collection_as_it_was_before_the_running_batch(tmp_pat
         assert opened.check() == []
 
 
-def test_a_reader_that_goes_away_is_no_error(tmp_path, minilm):
+def test_a_reader_that_goes_away_is_no_error_and_a_full_disk_is_one(tmp_path, minilm):
     with Collection.create(tmp_path / "kb.lw", minilm) as kb:
         kb.add([latewood.Passage("a", "words " * 50)])
-    command = f"{sys.executable} -m latewood search {tmp_path}/kb.lw words --pipeline bm25 --json | true"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    command = [
+        sys.executable,
+        "-m",
+        "latewood",
+        "search",
+        str(tmp_path / "kb.lw"),
+        "words",
+        "--pipeline=bm25",
+        "--json",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        running.stdout.close()
+        assert running.stderr.read() == ""
+    assert running.returncode == 0
+    if Path("/dev/full").exists():
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert done.returncode == 3
+        assert done.stderr == "latewood: the output can't be written: No space left on device\n"
 
 
 @pytest.fixture(scope="module")

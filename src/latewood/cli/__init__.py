@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn, cast
 
-from latewood.errors import LatewoodError, MissingExtra
+from latewood.errors import LatewoodError, MissingExtra, StorageError
 
 __all__ = ["main"]
 
@@ -27,11 +29,33 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         _say("interrupted; what was committed before is kept, the running batch is not")
         code = INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has gone (`| head`): not an error, but Python would complain at exit.
-        sys.stdout = None
+    except BrokenPipeError:  # the reader of our output has gone (`| head`): not an error
         code = 0
-    sys.exit(code)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        code = _not_written(error)
+    sys.exit(_flushed(code))
+
+
+def _flushed(code: int) -> int:
+    """The exit code, once all output is written. What can't be goes nowhere: Python would try again, and complain."""
+    output = sys.__stdout__
+    if output is None:  # closed before the process began
+        return code
+    try:
+        output.flush()
+    except OSError as error:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, output.fileno())
+        os.close(nowhere)
+        return code if code or isinstance(error, BrokenPipeError) else _not_written(error)
+    return code
+
+
+def _not_written(error: OSError) -> int:
+    _say(f"the output can't be written: {error.strerror}")
+    return StorageError.exit_code
 
 
 def _run(argv: list[str]) -> int:
@@ -46,6 +70,8 @@ def _run(argv: list[str]) -> int:
     usage_error = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
     try:
         result = typer.main.get_command(app).main(argv, prog_name="latewood", standalone_mode=False)
+    except SystemExit:  # nobody asks for it here but typer, where the reader of our output has gone
+        raise BrokenPipeError from None
     except typer.Abort:
         raise KeyboardInterrupt from None
     except usage_error as error:
