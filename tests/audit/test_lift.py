@@ -14,11 +14,12 @@ from latewood.types import EncodedPassages, EncodedQuery, MultiVectors
 
 
 def test_the_interval_by_hand():
-    """Four values 1, 0, 0, 0: mean 1/4, squares 3/4, and 2 for one gain and one loss; t(3) at 97.5 % is 3.182446."""
-    low, high = predict([1.0, 0.0, 0.0, 0.0])
-    half = 3.182446 * math.sqrt(2.75 / 3) * math.sqrt(1 / 4 + 1 / 4)
-    assert (low, high) == pytest.approx((0.25 - half, 0.25 + half), abs=1e-5)
-    assert predict([1.0, 0.0, 0.0, 0.0], others=10**9)[1] < high
+    """Four values 0.4, 0, 0, 0: mean 0.1, squares 0.12, and 0.32 for a gain and a loss; t(3) at 97.5 % is 3.182446."""
+    low, high = predict([0.4, 0.0, 0.0, 0.0])
+    half = 3.182446 * math.sqrt(0.44 / 3) * math.sqrt(1 / 4 + 1 / 4)
+    assert (low, high) == pytest.approx((0.1 - half, 0.1 + half), abs=1e-5)
+    assert predict([0.4, 0.0, 0.0, 0.0], others=10**9)[1] < high
+    assert predict([0.0, 0.0]) == (-1.0, 1.0)  # t(1) at 97.5 % is 12.7
 
 
 @pytest.mark.parametrize("changed", [0.02, 0.1, 0.4])

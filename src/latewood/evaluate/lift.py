@@ -88,7 +88,7 @@ def predict(values: Sequence[float], others: int | None = None) -> tuple[float, 
 
     mean ± t(n − 1) · s · √(1/n + 1/others), with s the sample's standard deviation to which one gain and one loss are
     added, as large as the changes at hand (their root mean square; a whole answer where nothing changed): with few
-    changed questions the plain one comes out too small too often.
+    changed questions the plain one comes out too small too often. Cut to [−1, 1], which a mean can't leave.
 
     Args:
         values: one difference per question, n ≥ 2, each in [−1, 1].
@@ -108,7 +108,7 @@ def predict(values: Sequence[float], others: int | None = None) -> tuple[float, 
     typical = float((changes**2).mean()) if len(changes) else 1.0
     spread = math.sqrt((float(((sample - mean) ** 2).sum()) + 2.0 * typical) / (n - 1))
     half = float(load_student().ppf((1 + CONFIDENCE) / 2, n - 1)) * spread * math.sqrt(1 / n + 1 / others)
-    return mean - half, mean + half
+    return max(-1.0, mean - half), min(1.0, mean + half)
 
 
 def summarise(candidate: Mapping[str, float], today: Mapping[str, float], ms: Sequence[float] = ()) -> Lift:
