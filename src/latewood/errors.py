@@ -117,6 +117,10 @@ class CorruptionError(LatewoodError):
 
     exit_code = 1
 
+    def advised(self, advice: str) -> CorruptionError:
+        """The same damage, with this advice in place of what stands behind the semicolon."""
+        return CorruptionError(f"{str(self).split(';')[0]}; {advice}")
+
 
 class CountMismatch(LatewoodError):
     """Two stores that shall hold the same passages don't, after they were brought in step."""

@@ -166,6 +166,17 @@ class MultiVectors:
         offsets = np.concatenate([[0], np.cumsum([len(a) for a in arrays])]).astype(np.int64)
         return cls(np.ascontiguousarray(np.concatenate(arrays)), offsets)
 
+    @classmethod
+    def joined(cls, parts: Sequence[MultiVectors]) -> MultiVectors:
+        """The documents of all parts, one part after the other. At least one part; all of one D, dtype and kind."""
+        if len(parts) == 1:
+            return parts[0]
+        lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+        scales = [part.scales for part in parts if part.scales is not None]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        tokens = np.concatenate([part.tokens for part in parts])
+        return cls(tokens, offsets, np.concatenate(scales) if scales else None)
+
     def __len__(self) -> int:
         """N, the number of documents."""
         return len(self.offsets) - 1

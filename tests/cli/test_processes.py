@@ -50,16 +50,8 @@ def test_ctrl_c_leaves_the_collection_as_it_was_before_the_running_batch(tmp_pat
 def test_a_reader_that_goes_away_is_no_error_and_a_full_disk_is_one(tmp_path, minilm):
     with Collection.create(tmp_path / "kb.lw", minilm) as kb:
         kb.add([latewood.Passage("a", "words " * 50)])
-    command = [
-        sys.executable,
-        "-m",
-        "latewood",
-        "search",
-        str(tmp_path / "kb.lw"),
-        "words",
-        "--pipeline=bm25",
-        "--json",
-    ]
+    asked = ["search", str(tmp_path / "kb.lw"), "words", "--pipeline=bm25", "--json"]
+    command = [sys.executable, "-m", "latewood", *asked]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         running.stdout.close()
         assert running.stderr.read() == ""

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:  # the reader of our output has gone (`| head`): not an error
         code = 0
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno != errno.ENOSPC or error.filename is not None:  # a file by name is not the output
             raise
         code = _not_written(error)
     sys.exit(_flushed(code))
@@ -70,7 +70,11 @@ def _run(argv: list[str]) -> int:
     usage_error = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
     try:
         result = typer.main.get_command(app).main(argv, prog_name="latewood", standalone_mode=False)
-    except SystemExit:  # nobody asks for it here but typer, where the reader of our output has gone
+    except SystemExit:
+        if (
+            type(sys.stdout).__name__ != "PacifyFlushWrapper"
+        ):  # what typer leaves where the reader of our output has gone
+            raise
         raise BrokenPipeError from None
     except typer.Abort:
         raise KeyboardInterrupt from None

@@ -176,7 +176,7 @@ class EncodedLate:
         parts = [
             maxsim.quantize(encoder.encode_passages(batch, progress).tokens) for batch in _batches(list(texts.values()))
         ]
-        self._vectors = _joined(parts)
+        self._vectors = MultiVectors.joined(parts)
 
     def __call__(self, query: str, pool: Sequence[str]) -> list[str]:
         """The pool in the order of its MaxSim scores, ties by id; a passage without vectors is left out."""
@@ -217,10 +217,3 @@ class ReadPairs:
 def _batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(texts), _BATCH):
         yield texts[start : start + _BATCH]
-
-
-def _joined(parts: Sequence[MultiVectors]) -> MultiVectors:
-    counts = [np.diff(part.offsets) for part in parts]
-    scales = [part.scales for part in parts if part.scales is not None]
-    offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
-    return MultiVectors(np.concatenate([part.tokens for part in parts]), offsets, np.concatenate(scales))

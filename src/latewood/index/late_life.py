@@ -369,30 +369,12 @@ def _in_batches(
     Small segments come together: to give one document's vectors to the centroids costs nearly as much as a hundred's.
     """
     held: list[tuple[MultiVectors, npt.NDArray[np.bool_]]] = []
-    size = 0
-    for segment in snapshot.segments:
-        start = segment.record.first_row
-        if start + len(segment) > first:
-            held.append(live_part(segment, snapshot, column, max(0, first - start)))
-            size += len(held[-1][0].tokens)
-        if size >= _TOGETHER:
-            yield _end_to_end([part for part, _ in held]), np.concatenate([living for _, living in held])
-            held, size = [], 0
-    if held:
-        yield _end_to_end([part for part, _ in held]), np.concatenate([living for _, living in held])
-
-
-def _end_to_end(parts: Sequence[MultiVectors]) -> MultiVectors:
-    """The documents of all parts."""
-    if len(parts) == 1:
-        return parts[0]
-    lengths = np.concatenate([np.diff(part.offsets) for part in parts])
-    scales = [part.scales for part in parts if part.scales is not None]
-    return MultiVectors(
-        np.concatenate([part.tokens for part in parts]),
-        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        np.concatenate(scales) if scales else None,
-    )
+    later = [one for one in snapshot.segments if one.record.first_row + len(one) > first]
+    for segment in later:
+        held.append(live_part(segment, snapshot, column, max(0, first - segment.record.first_row)))
+        if segment is later[-1] or sum(len(part.tokens) for part, _ in held) >= _TOGETHER:
+            yield MultiVectors.joined([part for part, _ in held]), np.concatenate([living for _, living in held])
+            held = []
 
 
 def _cut(file: SegmentFile, name: str, offsets_name: str, alive: npt.NDArray[np.bool_]) -> tuple[IntArray, list[Array]]:

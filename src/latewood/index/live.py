@@ -251,10 +251,8 @@ class Index:
         with self._transaction(head):
             record()
             new = self.catalogue.append(commit, head)
-        with (
-            self._mutex,
-            suppress(LatewoodError),
-        ):  # it is committed: a file that can't be opened is told by the next look
+        # It is committed: a file that can't be opened is told by the next look.
+        with self._mutex, suppress(LatewoodError):
             self._newest = self._after(self._newest, new, None, [commit])
         self._committed = new.generation
         return new
@@ -320,8 +318,7 @@ class Index:
             return True
 
     def is_purge_due(self) -> bool:
-        """Whether `purge` would remove something."""
-        # A tenth later, so that it happens now and then for many, and not all the time for a few.
+        """Whether it is time to `purge`: a tenth later, for many now and then, and not all the time for a few."""
         return self._oldest_retired is not None and time.time() - self._oldest_retired >= 1.1 * self.keep_for
 
     def purge(self, keep_for: float | None = None) -> int:

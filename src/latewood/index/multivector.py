@@ -193,10 +193,7 @@ class MultiVectorIndex:
         try:
             self._late = LateIndex.at(folder, self._index.catalogue, self._snapshot, *known)
         except CorruptionError as error:
-            damage = str(error).split(";")[0]
-            raise CorruptionError(
-                f"{damage}; the vectors aren't in it: remove {folder}, and every search is exact"
-            ) from error
+            raise error.advised(f"the vectors aren't in it: remove {folder}, and every search is exact") from error
 
     def _store(
         self,

@@ -195,8 +195,7 @@ class EmbeddedStore:
                 )
             except CorruptionError as error:
                 # Derived from what is all there. Whoever asks for it is told, and everybody else gets on.
-                advice = "latewood build makes the index anew, late(exact=true) does without it"
-                late = CorruptionError(f"{str(error).split(';')[0]}; {advice}")
+                late = error.advised("latewood build makes the index anew, late(exact=true) does without it")
         return EmbeddedSnapshot(snapshot, self._texts, self._bm25, self._metadata, late)
 
     def compile(self, pipeline: Pipeline) -> Compiled:
