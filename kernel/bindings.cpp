@@ -2,12 +2,15 @@
 // What the values must be (finite, in range, offsets that rise) is checked by latewood.maxsim and latewood.types.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -288,23 +291,28 @@ class Cascade {
         }
     }
 
-    auto candidates(const Matrix& query, std::int64_t probe, std::int64_t first, std::int64_t second,
-                    std::int64_t third, int last, const std::optional<Bytes>& allowed) const {
+    // `leaving`: most and margin of each step.
+    auto candidates(const Matrix& query, std::int64_t probe, const std::array<std::pair<std::int64_t, double>, 3>& leaving,
+                    std::int64_t k, int last, const std::optional<Bytes>& allowed) const {
         if (static_cast<std::int64_t>(query.shape(1)) != table_.vectors.dim || query.shape(0) == 0)
             throw nb::value_error("query: expected [Q, D]");
         if (query.shape(0) > kMostQueries) throw nb::value_error("query: more vectors than a table has room for");
         if (allowed && static_cast<std::int64_t>(allowed->shape(0)) != documents_)
             throw nb::value_error("allowed: expected one for each document");
-        std::vector<std::int64_t> found;
-        std::int64_t reached = 0;
+        const auto leaves = [&](int step) { return latewood::Leaving{leaving[step].first, leaving[step].second}; };
+        const latewood::Depths depths{probe, leaves(0), leaves(1), leaves(2), k, last};
+        latewood::Found found;
         {
             const nb::gil_scoped_release unlocked;
-            found = latewood::candidates(table_, parts_, query.data(), count_of(query),
-                                         {probe, first, second, third, last}, allowed ? allowed->data() : nullptr, &reached);
+            found = latewood::candidates(table_, parts_, query.data(), count_of(query), depths,
+                                         allowed ? allowed->data() : nullptr);
         }
-        auto rows = allocate<std::int64_t>(static_cast<std::int64_t>(found.size()));
-        std::copy(found.begin(), found.end(), rows.get());
-        return nb::make_tuple(array_of(std::move(rows), {found.size()}), reached);
+        const std::size_t count = found.rows.size();
+        auto rows = allocate<std::int64_t>(static_cast<std::int64_t>(count));
+        auto scores = allocate<float>(static_cast<std::int64_t>(count));
+        std::copy(found.rows.begin(), found.rows.end(), rows.get());
+        std::copy(found.scores.begin(), found.scores.end(), scores.get());
+        return nb::make_tuple(array_of(std::move(rows), {count}), array_of(std::move(scores), {count}), found.reached);
     }
 
     static constexpr std::size_t kMostQueries = 1024;
@@ -341,8 +349,8 @@ NB_MODULE(_kernel, module) {
     nb::class_<Cascade>(module, "Cascade")
         .def(nb::init<std::shared_ptr<const Centroids>, std::vector<std::shared_ptr<const Lists>>>(), "centroids"_a,
              "lists"_a)
-        .def("candidates", &Cascade::candidates, "query"_a.noconvert(), "probe"_a, "first"_a, "second"_a, "third"_a,
-             "last"_a, "allowed"_a.noconvert().none());
+        .def("candidates", &Cascade::candidates, "query"_a.noconvert(), "probe"_a, "leaving"_a, "k"_a, "last"_a,
+             "allowed"_a.noconvert().none());
     module.def("isa", [] { return std::string(latewood::active().name); }, "The instruction set in use.");
     module.def("usable", &usable_names, "The instruction sets that can be forced here, best first.");
     module.def("rejected", [] { return latewood::rejected(); }, "Sets that disagreed with baseline when loaded.");

@@ -14,6 +14,7 @@ namespace {
 
 constexpr float kTop = 255.0f;
 constexpr float kBelow = 0.25f;  // similarities from -kBelow of the greatest possible one are told apart
+constexpr float kZero = kTop * kBelow / (1.0f + kBelow);  // what one of 0 is in a table
 constexpr std::int64_t kBlocks = 512;
 
 struct Scored {
@@ -56,6 +57,20 @@ struct Scratch {
 Scratch& scratch() {
     thread_local Scratch only;
     return only;
+}
+
+// The least score that isn't lower than the k-th by more than a share of what that is above `zero`.
+double floor_of(double kth, double margin, double zero) { return kth - margin * std::max(0.0, kth - zero); }
+
+// Leaves those that are near enough to the k-th, in any order; `better` orders them. `zero` is the score of a document that
+// has nothing to do with the query.
+template <class Any, class Better>
+void keep_near(std::vector<Any>& ranked, std::int64_t k, double margin, double zero, Better better) {
+    if (margin >= 1.0 || k < 1 || static_cast<std::int64_t>(ranked.size()) <= k) return;
+    std::nth_element(ranked.begin(), ranked.begin() + k - 1, ranked.end(), better);
+    const double floor = floor_of(ranked[static_cast<std::size_t>(k) - 1].score, margin, zero);
+    ranked.erase(std::remove_if(ranked.begin() + k, ranked.end(), [&](const Any& one) { return one.score < floor; }),
+                 ranked.end());
 }
 
 // The best `most`, in order.
@@ -264,17 +279,21 @@ void by_part(const std::vector<Part>& parts, std::vector<Row>& rows, Visit visit
     }
 }
 
-// Leaves those of `ranked` that are among the best `most`, and whoever shares the last one's place, in any order. Scores
-// are points of the first step: 0 to 65535.
-void thin(std::vector<Scored>& ranked, std::int64_t most) {
-    if (static_cast<std::int64_t>(ranked.size()) <= most) return;
+// Leaves those of `ranked` that are near enough to the k-th and among the best `most`, and whoever shares the last one's
+// place, in any order. Scores are points of the first step: 0 to 65535.
+void thin(std::vector<Scored>& ranked, const Leaving& leaving, std::int64_t k) {
     std::int32_t top = 0;
     for (const Scored& scored : ranked) top = std::max(top, scored.score);
     std::vector<std::int32_t> counts(static_cast<std::size_t>(top) + 1, 0);
     for (const Scored& scored : ranked) ++counts[static_cast<std::size_t>(scored.score)];
-    std::int32_t floor = top;
-    for (std::int64_t above = 0; floor > 0; --floor)
-        if ((above += counts[static_cast<std::size_t>(floor)]) >= most) break;
+    const auto place = [&](std::int64_t wanted) {
+        std::int32_t score = top;
+        for (std::int64_t above = 0; score > 0; --score)
+            if ((above += counts[static_cast<std::size_t>(score)]) >= wanted) break;
+        return score;
+    };
+    const double near = leaving.margin < 1.0 && k > 0 ? floor_of(place(k), leaving.margin, 0.0) : 0.0;
+    const std::int32_t floor = std::max(place(leaving.most), static_cast<std::int32_t>(std::ceil(near)));
     std::size_t kept = 0;
     for (const Scored scored : ranked) {
         ranked[kept] = scored;
@@ -303,9 +322,15 @@ std::vector<std::int64_t> rows_of(const std::vector<Scored>& ranked) {
     return rows;
 }
 
+Found found(const std::vector<Scored>& ranked, float zero, std::int64_t reached) {
+    Found found{rows_of(ranked), {}, reached};
+    for (const Scored& scored : ranked) found.scores.push_back(static_cast<float>(scored.score) - zero);
+    return found;
+}
+
 // The third step.
-std::vector<std::int64_t> by_signs(const std::vector<Part>& parts, const float* values, std::int64_t count,
-                                   std::int64_t dim, std::int64_t most, std::vector<std::int64_t> rows) {
+Found by_signs(const std::vector<Part>& parts, const float* values, std::int64_t count, std::int64_t dim,
+               const Depths& depths, std::vector<std::int64_t> rows, std::int64_t reached) {
     std::sort(rows.begin(), rows.end());
     std::vector<float> scores(rows.size());
     const Prepared query(values, count, dim, Format::bits, bit_levels(dim));
@@ -314,10 +339,14 @@ std::vector<std::int64_t> by_signs(const std::vector<Part>& parts, const float* 
     });
     std::vector<Ranked> ranked(rows.size());
     for (std::size_t i = 0; i < rows.size(); ++i) ranked[i] = {rows[i], scores[i]};
-    keep_best(ranked, most);
-    std::vector<std::int64_t> best(ranked.size());
-    for (std::size_t i = 0; i < ranked.size(); ++i) best[i] = ranked[i].document;
-    return best;
+    keep_near(ranked, depths.k, depths.third.margin, 0.0, [](const Ranked& a, const Ranked& b) { return a.score > b.score; });
+    keep_best(ranked, depths.third.most);
+    Found found{{}, {}, reached};
+    for (const Ranked& one : ranked) {
+        found.rows.push_back(one.document);
+        found.scores.push_back(one.score);
+    }
+    return found;
 }
 
 float longest_of(const float* values, std::int64_t count, std::int64_t dim) {
@@ -332,34 +361,32 @@ float longest_of(const float* values, std::int64_t count, std::int64_t dim) {
 
 }  // namespace
 
-std::vector<std::int64_t> candidates(const Centroids& centroids, const std::vector<Part>& parts, const float* values,
-                                     std::int64_t count, const Depths& depths, const std::uint8_t* allowed,
-                                     std::int64_t* reached) {
+Found candidates(const Centroids& centroids, const std::vector<Part>& parts, const float* values, std::int64_t count,
+                 const Depths& depths, const std::uint8_t* allowed) {
     Scratch& mine = scratch();
     const std::int64_t dim = centroids.vectors.dim;
     const Prepared query(values, count, dim, Format::table, table_levels);
     Table table(mine, centroids.count, query.kernels().table_width(query.query()));
     const float greatest = longest_of(values, count, dim) * centroids.longest;
     const float gain = greatest > 0.0f ? kTop / (greatest * (1.0f + kBelow)) : 0.0f;
-    table.fill(query, centroids, gain, kTop * kBelow / (1.0f + kBelow), depths.probe);
+    table.fill(query, centroids, gain, kZero, depths.probe);
 
     mine.ranked.clear();
     if (depths.probe > 0) gather(mine, parts, table.probes(depths.probe, query.kernels()), allowed);
-    *reached = static_cast<std::int64_t>(mine.ranked.size());
-    if (depths.probe > 0 && depths.last == 1)
-        keep_best(mine.ranked, depths.first);
-    else if (depths.probe > 0)
-        thin(mine.ranked, depths.first);
+    auto reached = static_cast<std::int64_t>(mine.ranked.size());
+    if (depths.probe > 0) thin(mine.ranked, depths.first, depths.k);
+    if (depths.probe > 0 && depths.last == 1) keep_best(mine.ranked, depths.first.most);
     const std::size_t listed = mine.ranked.size();
     add_unlisted(mine.ranked, parts, depths.probe == 0, allowed);
-    *reached += static_cast<std::int64_t>(mine.ranked.size() - listed);
-    if (depths.probe > 0 && depths.last == 1) return rows_of(mine.ranked);
+    reached += static_cast<std::int64_t>(mine.ranked.size() - listed);
+    if (depths.probe > 0 && depths.last == 1) return found(mine.ranked, 0.0f, reached);
 
     interact(mine, table, parts, query.kernels());
-    keep_best(mine.ranked, depths.second);
-    std::vector<std::int64_t> rows = rows_of(mine.ranked);
-    if (depths.third > 0 && depths.last > 2) return by_signs(parts, values, count, dim, depths.third, std::move(rows));
-    return rows;
+    const float zero = kZero * static_cast<float>(count);
+    keep_near(mine.ranked, depths.k, depths.second.margin, zero, better);
+    keep_best(mine.ranked, depths.second.most);
+    if (depths.third.most == 0 || depths.last == 2) return found(mine.ranked, zero, reached);
+    return by_signs(parts, values, count, dim, depths, rows_of(mine.ranked), reached);
 }
 
 }  // namespace latewood

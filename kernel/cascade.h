@@ -4,7 +4,8 @@
 //   second   centroid interaction: every token stands for its centroid, over a table of bytes (interact.h)
 //   third    MaxSim over the signs of the tokens' dimensions (bits.h)
 // Each orders the documents by its score, descending, then by number, ascending, so the answer is one and the same on
-// every machine and for any number of callers.
+// every machine and for any number of callers. Those that leave it are at most so many, and near enough to the k-th: where
+// few documents answer a query, the others stand far behind.
 #ifndef LATEWOOD_CASCADE_H
 #define LATEWOOD_CASCADE_H
 
@@ -34,20 +35,28 @@ struct Part {
     Documents bits;                       // the tokens' signs
 };
 
-struct Depths {
-    std::int64_t probe;   // centroids that each query vector reaches; 0: every document passes the first step
-    std::int64_t first;   // documents that leave the first step
-    std::int64_t second;  // ... the second
-    std::int64_t third;   // ... the third; 0: the second is the last
-    int last;             // 1: only the first step is taken; 2, 3: no further than that
+// Which documents leave a step.
+struct Leaving {
+    std::int64_t most;  // of the third: 0 if the second is the last
+    double margin;      // whose score isn't lower than the k-th by more than this share of it; 1: whatever their score
 };
 
-// The documents that leave the last step, best first. `allowed` is null or says of each document whether it may be
-// found. `values` is the query as [count, dim] floats. `reached` is how many documents the first step named, those of
-// parts without postings included, which leave it behind the others.
-std::vector<std::int64_t> candidates(const Centroids& centroids, const std::vector<Part>& parts, const float* values,
-                                     std::int64_t count, const Depths& depths, const std::uint8_t* allowed,
-                                     std::int64_t* reached);
+struct Depths {
+    std::int64_t probe;  // centroids that each query vector reaches; 0: every document passes the first step
+    Leaving first, second, third;
+    std::int64_t k;  // documents that are wanted in the end
+    int last;        // 1: only the first step is taken; 2, 3: no further than that
+};
+
+struct Found {
+    std::vector<std::int64_t> rows;  // the documents that leave the last step, best first
+    std::vector<float> scores;       // theirs there, 0 for a document that has nothing to do with the query
+    std::int64_t reached;            // documents that the first step named, with those of parts without postings, which
+};                                   // leave it behind the others
+
+// `allowed` is null or says of each document whether it may be found. `values` is the query as [count, dim] floats.
+Found candidates(const Centroids& centroids, const std::vector<Part>& parts, const float* values, std::int64_t count,
+                 const Depths& depths, const std::uint8_t* allowed);
 
 }  // namespace latewood
 

@@ -66,12 +66,11 @@ class Cascade:
         self,
         query: FloatArray,
         probe: int,
-        first: int,
-        second: int,
-        third: int,
+        leaving: tuple[tuple[int, float], ...],
+        k: int,
         last: int,
         allowed: npt.NDArray[np.uint8] | None,
-    ) -> tuple[IntArray, int]: ...
+    ) -> tuple[IntArray, FloatArray, int]: ...
 
 def isa() -> str: ...
 def usable() -> list[str]: ...

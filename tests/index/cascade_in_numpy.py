@@ -55,6 +55,14 @@ def ranked(scores):
     return sorted(scores, key=lambda row: (-scores[row], row))
 
 
+def near(scores, k, margin):
+    """Those of {document: score} that aren't lower than the k-th score by more than this share of it."""
+    if len(scores) <= k:
+        return scores
+    kth = float(sorted(scores.values(), reverse=True)[k - 1])
+    return {row: score for row, score in scores.items() if score >= kth - margin * max(0.0, kth)}
+
+
 def signs(vectors, mean):
     return _reference.binarize(vectors, mean)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 
 import cascade_in_numpy as oracle
 import numpy as np
@@ -83,7 +84,7 @@ def test_centroid_interaction_is_that_of_numpy(built, isa):
         for query in [*queries(5), np.tile(queries(1)[0], (9, 1))]:
             scores = dict(enumerate(oracle.interaction(oracle.table(query, centroids), lists)))
             there = {row: score for row, score in scores.items() if lists[row]}
-            found = built._late.candidates(query, Depths(0, 0, 600, 1), last=2)
+            found = built._late.ranked(query, Depths(0, 0, 600, 1), 2)[0]
             assert found.tolist() == oracle.ranked(there)
     finally:
         _kernel.force(before)
@@ -96,7 +97,7 @@ def test_the_first_step_is_that_of_python(built, probe):
     for allowed in (None, mask):
         for query in queries(5):
             expected = oracle.ranked(oracle.points(oracle.table(query, centroids), lists, probe, allowed))
-            rows, reached = built._late.cascade.candidates(query, probe, 600, 1, 0, 1, allowed)
+            rows, _, reached = built._late.ranked(query, Depths(probe, 600, 1, 1), 1, allowed=allowed)
             assert reached == len(expected)
             assert rows.tolist() == expected
 
@@ -106,9 +107,45 @@ def test_the_third_step_orders_by_signs(built):
     floats = MultiVectors(stored.tokens * stored.scales[:, None], stored.offsets)
     bits = maxsim.binarize(floats, built._late.file.read("mean"))
     for query in queries(5):
-        second = built._late.candidates(query, Depths(0, 0, 100, 1), last=2)
-        third = built._late.candidates(query, Depths(0, 0, 100, 30))
+        second = built._late.ranked(query, Depths(0, 0, 100, 1), 2)[0]
+        third = built._late.ranked(query, Depths(0, 0, 100, 30))[0]
         assert third.tolist() == oracle.ranked(oracle.sign_scores(query, bits, second.tolist()))[:30]
+
+
+@pytest.mark.parametrize("k", [10, 25])
+@pytest.mark.parametrize("margin", [0.0, 0.02, 0.2, 0.5, 0.99])
+def test_who_stands_too_far_behind_the_kth_leaves_no_step(built, margin, k):
+    centroids, lists = parts_of(built._late)
+    stored = built._snapshot.vectors("tokens", np.arange(600))
+    floats = MultiVectors(stored.tokens * stored.scales[:, None], stored.offsets)
+    bits = maxsim.binarize(floats, built._late.file.read("mean"))
+    mask = np.random.default_rng(2).integers(0, 2, 600).astype(np.uint8)
+    for query in queries(5):
+        cells, deep = oracle.table(query, centroids), Depths(6, 600, 600, 600)
+        for allowed in (None, mask):
+            points = oracle.near(oracle.points(cells, lists, 6, allowed), k, margin)
+            at, scores, _ = built._late.ranked(query, replace(deep, gathered_margin=margin), 1, k=k, allowed=allowed)
+            assert dict(zip(at.tolist(), scores.tolist(), strict=True)) == points
+            assert at.tolist() == oracle.ranked(points)
+        there = {row: score for row, score in enumerate(oracle.interaction(cells, lists)) if lists[row]}
+        above = oracle.near({row: score - 51 * len(query) for row, score in there.items()}, k, margin)
+        at, scores, _ = built._late.ranked(query, replace(deep, n_probe=0, refined_margin=margin), 2, k=k)
+        assert dict(zip(at.tolist(), scores.tolist(), strict=True)) == above
+        assert at.tolist() == oracle.ranked(above)
+        signs = oracle.near(oracle.sign_scores(query, bits, list(there)), k, margin)
+        at, _, _ = built._late.ranked(query, replace(deep, n_probe=0, full_margin=margin), k=k)
+        assert at.tolist() == oracle.ranked(signs)
+        assert len(at) >= k
+
+
+def test_margins_hold_where_nobody_is_similar(built):
+    """Scores below zero: the k-th itself is the floor."""
+    query = -np.stack([array.mean(axis=0) for array in queries(12)]).mean(axis=0, keepdims=True).astype(np.float32)
+    for last, margins in ((2, {"refined_margin": 0.3}), (3, {"full_margin": 0.3})):
+        every, scores, _ = built._late.ranked(query, Depths(0, 0, 600, 600), last)
+        at, _, _ = built._late.ranked(query, Depths(0, 0, 600, 600, **margins), last)
+        floor = scores[9] - 0.3 * max(0.0, float(scores[9]))
+        assert at.tolist() == every[scores >= floor].tolist()
 
 
 # -- the whole -------------------------------------------------------------------------------------------------------
@@ -137,6 +174,17 @@ def test_depths_can_be_given(built):
         built.search(query, 10, ncells=4)
     with pytest.raises(UsageError, match="n_full_scores: got 0, expected at least 1"):
         built.search(query, 10, n_full_scores=0)
+    with pytest.raises(UsageError, match=r"full_margin: got 2, expected a share from 0 to 1"):
+        built.search(query, 10, full_margin=2)
+
+
+def test_a_number_of_documents_that_is_given_is_that_many():
+    tuned = Depths(8, 100, 60, 40, gathered_margin=0.6, refined_margin=0.2, full_margin=0.1)
+    assert tuned.but({"n_refined": 50}) == Depths(8, 100, 50, 40, gathered_margin=0.6, full_margin=0.1)
+    assert tuned.but({"n_full_scores": 80}) == Depths(8, 100, 80, 80, gathered_margin=0.6, refined_margin=0.2)
+    both = tuned.but({"n_full_scores": 30, "full_margin": 0.3})
+    assert both == Depths(8, 100, 60, 30, gathered_margin=0.6, refined_margin=0.2, full_margin=0.3)
+    assert tuned.at(20) == Depths(16, 200, 120, 80, gathered_margin=0.6, refined_margin=0.2, full_margin=0.1)
 
 
 def test_more_results_are_searched_for_deeper(built):

@@ -347,16 +347,16 @@ def test_extensions_hold_what_one_file_would(grown):
         table = oracle.table(query, centroids)
         scores = {row: score for row, score in enumerate(oracle.interaction(table, lists)) if lists[row]}
         for late in (extended, whole):
-            assert late.candidates(query, everything, alive, last=2).tolist() == oracle.ranked(scores)
+            assert late.ranked(query, everything, 2, allowed=alive)[0].tolist() == oracle.ranked(scores)
         assert (
-            extended.candidates(query, everything, alive).tolist()
-            == whole.candidates(query, everything, alive).tolist()
+            extended.ranked(query, everything, allowed=alive)[0].tolist()
+            == whole.ranked(query, everything, allowed=alive)[0].tolist()
         )
         points = oracle.points(table, lists, 4, alive)
         unlisted = [] if "postings" in extended.parts[-1].file else range(extended.manifest.first_rows, 380)
         expected = oracle.ranked({row: score for row, score in points.items() if row not in unlisted})
         expected += [row for row in unlisted if lists[row]]
-        rows, reached = extended.cascade.candidates(query, 4, 400, 1, 0, 1, alive)
+        rows, _, reached = extended.ranked(query, Depths(4, 400, 1, 1), 1, allowed=alive)
         assert rows.tolist() == expected
         assert reached == len(expected)
 

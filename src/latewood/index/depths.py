@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from latewood.errors import UsageError
 from latewood.types import FloatArray, IntArray
@@ -24,34 +25,54 @@ _GATHERED = (200, 300, 400, 600, 800, 1200, 1600, 2400, 3200, 4800, 6400, 9600, 
 # sampled queries tell (docs/index.md).
 _REFINED = (256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 2048, 3072, 4096)
 _FULL = (96, 112, 128, 144, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 1024)
+_MARGINS = np.arange(1, 101) / 100
 
 # What a step costs, in nanoseconds of one core; only their ratios matter, and those are alike on all machines.
 _POSTING_NS, _NUMBER_NS = 2.5, 0.8
 
-_SHARES = (0.2, 0.3, 0.45)
+_SHARES = (0.1, 0.15, 0.3)
 """How much of the allowed loss is used up behind the first, second and third step. The rest is for queries that are
 unlike the sampled ones."""
+
+_WIDER = 1.25
+"""Of the margin of the second step: real queries lose with it what sampled ones lose with less, and a document more
+costs a few microseconds (docs/index.md)."""
+
+_MARGIN_OF = {"n_gathered": "gathered_margin", "n_refined": "refined_margin", "n_full_scores": "full_margin"}
 
 
 @dataclass(frozen=True, slots=True)
 class Depths:
-    """Candidates that leave each step of the cascade.
+    """Candidates that leave each step of the cascade: the best so many, without those that stand too far behind.
+
+    A margin is a share of the k-th best score that a step knows, for k results and ten at least: documents that score
+    lower than the k-th by more than that don't leave it. 1 leaves nobody out. Where few documents answer a query, the
+    others stand far behind, and few are worth the next step.
 
     Args:
         n_probe: centroids that each query vector reaches for documents; 0: every document is a candidate.
         n_gathered: documents that leave the first step for centroid interaction; not used where n_probe is 0.
         n_refined: documents that leave centroid interaction for the scores by signs.
         n_full_scores: documents that are scored exactly.
+        gathered_margin: of the points of the first step.
+        refined_margin: of centroid interaction.
+        full_margin: of the scores by signs.
     """
 
     n_probe: int
     n_gathered: int
     n_refined: int
     n_full_scores: int
+    gathered_margin: float = 1.0
+    refined_margin: float = 1.0
+    full_margin: float = 1.0
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if value < (0 if name in ("n_probe", "n_gathered") else 1):
+            if name in _MARGIN_OF.values():
+                if not 0 <= value <= 1:
+                    raise UsageError(f"{name}: got {value}, expected a share from 0 to 1")
+            elif value < (0 if name in ("n_probe", "n_gathered") else 1):
                 raise UsageError(f"{name}: got {value}, expected at least {0 if 'n_probe' in name else 1}")
 
     def at(self, k: int) -> Depths:
@@ -59,11 +80,14 @@ class Depths:
         factor = max(1.0, k / TUNED_K)
         if factor == 1.0:
             return self
-        grown = {name: int(np.ceil(value * factor)) for name, value in asdict(self).items() if name != "n_probe"}
+        grown = {name: int(np.ceil(getattr(self, name) * factor)) for name in _MARGIN_OF}
         return replace(self, n_probe=int(np.ceil(self.n_probe * min(factor, 4.0))), **grown)
 
-    def but(self, given: Mapping[str, int]) -> Depths:
-        """With some of them as given; a step never hands on more than it got, so later ones shrink and earlier grow.
+    def but(self, given: Mapping[str, float]) -> Depths:
+        """With some of them as given.
+
+        So many documents are so many: where a number is given, its margin is off. A step never hands on more than it
+        got, so later ones shrink and earlier grow.
 
         Raises:
             UsageError: an unknown name.
@@ -71,7 +95,8 @@ class Depths:
         unknown = [name for name in given if name not in asdict(self)]
         if unknown:
             raise UsageError(f"no depth is called '{unknown[0]}': they are {', '.join(asdict(self))}")
-        chosen = replace(self, **given)
+        off = {margin: 1.0 for name, margin in _MARGIN_OF.items() if name in given}
+        chosen = replace(self, **{**off, **given})  # type: ignore[arg-type]
         refined = max(chosen.n_refined, chosen.n_full_scores) if "n_refined" not in given else chosen.n_refined
         return replace(
             chosen,
@@ -80,26 +105,30 @@ class Depths:
             n_full_scores=min(chosen.n_full_scores, refined),
         )
 
+    @property
+    def leaving(self) -> tuple[tuple[int, float], ...]:
+        """Each step's documents at most and margin, as the kernel takes them."""
+        return tuple((getattr(self, name), getattr(self, margin)) for name, margin in _MARGIN_OF.items())
 
-Each = Callable[[Callable[[FloatArray], IntArray], Sequence[FloatArray]], Sequence[IntArray]]
+
+Ranked = tuple[IntArray, FloatArray]
+"""Documents, best first, and their scores."""
+
+Each = Callable[[Callable[[FloatArray], Ranked], Sequence[FloatArray]], Sequence[Ranked]]
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The cascade's steps as `tune` calls them: each gives documents, best first.
+    """The cascade as `tune` calls it.
 
     Args:
-        gathered: (query, n_probe, how many) -> documents of the first step, and how many it reached.
-        refined: (query, n_probe, n_gathered, how many) -> documents of the second.
-        signed: (query, n_probe, n_gathered, n_refined, how many) -> documents of the third.
+        ranked: (query, depths, step) -> the documents that leave this step.
         documents: N.
         numbers: centroids per document, mean.
         per_centroid: documents per centroid, mean.
     """
 
-    gathered: Callable[[FloatArray, int, int], tuple[IntArray, int]]
-    refined: Callable[[FloatArray, int, int, int], IntArray]
-    signed: Callable[[FloatArray, int, int, int, int], IntArray]
+    ranked: Callable[[FloatArray, Depths, int], Ranked]
     documents: int
     numbers: float
     per_centroid: float
@@ -124,7 +153,7 @@ def overlap(found: IntArray, exact: IntArray, scores: FloatArray, k: int = TUNED
 def tune(
     steps: Steps,
     queries: Sequence[FloatArray],
-    exact: Sequence[tuple[IntArray, FloatArray]],
+    exact: Sequence[Ranked],
     target: float,
     each: Each,
 ) -> Depths:
@@ -144,59 +173,84 @@ def tune(
         raise UsageError(f"target_overlap: got {target}, expected more than 0 and less than 1")
     if not queries:
         raise UsageError("no queries to tune on")
-    loss = 1.0 - target
-    probe, gathered = _first_step(steps, queries, exact, 1.0 - _SHARES[0] * loss, each)
+    wanted = [1.0 - share * (1.0 - target) for share in _SHARES]
     most = min(_REFINED[-1], steps.documents)
-    ranked = each(lambda query: steps.refined(query, probe, gathered, most), queries)
-    refined = _least(_REFINED, ranked, exact, 1.0 - _SHARES[1] * loss)
-    ranked = each(lambda query: steps.signed(query, probe, gathered, refined, refined), queries)
-    full = _least(_FULL, ranked, exact, 1.0 - _SHARES[2] * loss)
-    return Depths(probe, gathered, max(refined, full), full)
+    depths = replace(_first_step(steps, queries, exact, wanted[0], each), n_refined=most)
+    ranked = each(lambda query: steps.ranked(query, depths, 2), queries)
+    refined = _leaving(_REFINED, ranked, exact, wanted[1], _WIDER) or _Leaving(_REFINED[-1], 1.0, 0.0)
+    deep = replace(depths, n_refined=refined.most, n_full_scores=refined.most, refined_margin=refined.margin)
+    ranked = each(lambda query: steps.ranked(query, deep, 3), queries)
+    full = _leaving(_FULL, ranked, exact, wanted[2]) or _Leaving(_FULL[-1], 1.0, 0.0)
+    return replace(deep, n_refined=max(refined.most, full.most), n_full_scores=full.most, full_margin=full.margin)
 
 
 def _first_step(
     steps: Steps,
     queries: Sequence[FloatArray],
-    exact: Sequence[tuple[IntArray, FloatArray]],
+    exact: Sequence[Ranked],
     wanted: float,
     each: Each,
-) -> tuple[int, int]:
-    """n_probe and n_gathered; 0 where looking at every document costs less than choosing some."""
-    everything = steps.documents * steps.numbers * _NUMBER_NS
-    best, choice = everything, (0, steps.documents)
+) -> Depths:
+    """Depths of the first step; n_probe 0 where looking at every document costs less than choosing some."""
+    best = steps.documents * steps.numbers * _NUMBER_NS
+    choice = Depths(0, steps.documents, 1, 1)
     vectors = float(np.mean([len(query) for query in queries]))
     most = min(_GATHERED[-1], steps.documents)
     for probe in _PROBES:
         reach = vectors * probe * steps.per_centroid * _POSTING_NS
         if reach >= best:
             break
-        ranked = each(lambda query, probe=probe: steps.gathered(query, probe, most)[0], queries)  # type: ignore[misc]
-        gathered = _least(_GATHERED, ranked, exact, wanted, none=0)
-        cost = reach + gathered * steps.numbers * _NUMBER_NS
-        if gathered and cost < best:
-            best, choice = cost, (probe, gathered)
+        deep = Depths(probe, most, 1, 1)
+        ranked = each(lambda query, deep=deep: steps.ranked(query, deep, 1), queries)  # type: ignore[misc]
+        leaving = _leaving(_GATHERED, ranked, exact, wanted)
+        cost = reach + (leaving.mean * steps.numbers * _NUMBER_NS if leaving else np.inf)
+        if leaving and cost < best:
+            best, choice = cost, replace(deep, n_gathered=leaving.most, gathered_margin=leaving.margin)
     return choice
 
 
-def _least(
-    ladder: Sequence[int],
-    ranked: Sequence[IntArray],
-    exact: Sequence[tuple[IntArray, FloatArray]],
-    wanted: float,
-    none: int | None = None,
-) -> int:
-    """The first rung that keeps enough; the last one, or `none`, where none does."""
-    kept = [_kept(rows, *best) for rows, best in zip(ranked, exact, strict=True)]
-    for depth in ladder:
-        if np.mean([at(depth) for at in kept]) >= wanted:
-            return depth
-    return ladder[-1] if none is None else none
+@dataclass(frozen=True, slots=True)
+class _Leaving:
+    """Who leaves a step: the best `most` within `margin`, `mean` of them on the average."""
+
+    most: int
+    margin: float
+    mean: float
 
 
-def _kept(ranked: IntArray, exact: IntArray, scores: FloatArray) -> Callable[[int], float]:
+def _leaving(
+    ladder: Sequence[int], ranked: Sequence[Ranked], exact: Sequence[Ranked], wanted: float, wider: float = 1.0
+) -> _Leaving | None:
+    """The least margin that keeps enough, times `wider`, and the least rung that then loses nothing further.
+
+    None where not even all keep enough.
+    """
+    near = np.minimum(np.array([_near(scores) for _, scores in ranked]), ladder[-1])
+    kept = [_kept(rows, *best) for (rows, _), best in zip(ranked, exact, strict=True)]
+    means = np.mean([at(counts) for at, counts in zip(kept, near, strict=True)], axis=0)
+    if means[-1] < wanted:
+        return None
+    i = int(np.argmax(means >= wanted))
+    i = min(len(_MARGINS) - 1, int(np.ceil((i + 1) * wider)) - 1)
+    rungs = np.minimum(near[:, i, None], ladder)
+    means = np.mean([at(counts) for at, counts in zip(kept, rungs, strict=True)], axis=0)
+    j = int(np.argmax(means == means[-1]))
+    return _Leaving(ladder[j], float(_MARGINS[i]), float(rungs[:, j].mean()))
+
+
+def _near(scores: FloatArray) -> IntArray:
+    """[margins] how many of these scores, which fall, each margin lets pass; kernel/cascade.cpp says the same."""
+    if len(scores) < TUNED_K:
+        return np.full(len(_MARGINS), len(scores))
+    kth = float(scores[TUNED_K - 1])
+    floors = np.where(_MARGINS < 1, kth - _MARGINS * max(0.0, kth), -np.inf)
+    return len(scores) - np.searchsorted(scores[::-1].astype(np.float64), floors)
+
+
+def _kept(ranked: IntArray, exact: IntArray, scores: FloatArray) -> Callable[[IntArray], npt.NDArray[np.float64]]:
     """`overlap` of the first so many of a ranking, of which it is worked out once where the good ones are."""
     wanted = min(TUNED_K, len(exact))
     if not wanted:
-        return lambda depth: 1.0
+        return lambda depths: np.ones(len(depths))
     places = np.flatnonzero(np.isin(ranked, exact[scores >= scores[wanted - 1] - TIE]))
-    return lambda depth: min(wanted, int(np.searchsorted(places, depth))) / wanted
+    return lambda depths: np.minimum(wanted, np.searchsorted(places, depths)) / wanted

@@ -17,7 +17,7 @@ import numpy as np
 from latewood import _kernel, maxsim
 from latewood.errors import CorruptionError
 from latewood.index.catalogue import Catalogue
-from latewood.index.depths import Depths
+from latewood.index.depths import TUNED_K, Depths
 from latewood.index.format import SegmentFile, SegmentSeal
 from latewood.index.late_manifest import Manifest
 from latewood.index.ranking import best
@@ -160,26 +160,29 @@ class LateIndex:
         few = 0 if rows is None else int(_EXACT_SHARE * self.manifest.passages)
         if count <= max(k, few, _EXACT_BELOW * chosen.n_full_scores):
             return snapshot.search(column, query, k, rows)
-        found = self.candidates(query, chosen, allowed)
+        found = self.ranked(query, chosen, k=k, allowed=allowed)[0]
         if len(found) < k:  # the centroids in reach named too few
-            found = self.candidates(query, chosen.but({"n_probe": 0}), allowed)
+            found = self.ranked(query, chosen.but({"n_probe": 0}), k=k, allowed=allowed)[0]
         later = snapshot.live_rows if rows is None else rows
         found = np.concatenate([np.sort(found), later[np.searchsorted(later, len(self)) :]])
         scores = snapshot.scores(column, query, found)
         return best(found, scores, k, snapshot.ids, exact=False)
 
-    def candidates(self, query: FloatArray, depths: Depths, allowed: Any = None, last: int = 3) -> IntArray:
-        """Documents that leave a step of the cascade, best first.
+    def ranked(
+        self, query: FloatArray, depths: Depths, last: int = 3, *, k: int = TUNED_K, allowed: Any = None
+    ) -> tuple[IntArray, FloatArray, int]:
+        """Documents that leave a step, best first, their scores there, and how many the first one named.
 
         Args:
             query: [Q, D] float32, C-contiguous.
             depths: as they are.
-            allowed: [N] uint8, 0 for rows that may not be found, or None.
             last: the step: 1 centroids, 2 centroid interaction, 3 signs.
+            k: results that are wanted; margins are of the k-th score, the tenth at least.
+            allowed: [N] uint8, 0 for rows that may not be found, or None.
         """
-        found: IntArray = self.cascade.candidates(
-            query, depths.n_probe, depths.n_gathered, depths.n_refined, depths.n_full_scores, last, allowed
-        )[0]
+        found: tuple[IntArray, FloatArray, int] = self.cascade.candidates(
+            query, depths.n_probe, depths.leaving, max(k, TUNED_K), last, allowed
+        )
         return found
 
     def _allowed(self, snapshot: IndexSnapshot, rows: IntArray | None) -> tuple[Any, int]:

@@ -18,9 +18,9 @@ from latewood.index.disk import disk_errors, publish, write_all
 __all__ = ["FORMAT", "MANIFEST", "Extension", "Manifest"]
 
 MANIFEST = "manifest.json"
-FORMAT = 3
+FORMAT = 4
 """Format 1 had none of the figures with which an index is extended: it counts as just trained. Format 2 had no
-extensions: one file covered everything."""
+extensions: one file covered everything. Format 3 had no margins: nobody was left out for standing too far behind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -304,7 +304,7 @@ class MultiVectorIndex:
         *,
         exact: bool = False,
         among: Sequence[str] | None = None,
-        **depths: int,
+        **depths: float,
     ) -> tuple[list[str], FloatArray]:
         """The best k documents by MaxSim.
 
@@ -313,7 +313,7 @@ class MultiVectorIndex:
             k: how many at most.
             exact: score every document.
             among: ids of the documents that may be found; None for all. While k of them have vectors, k come.
-            depths: `n_probe`, `n_gathered`, `n_refined`, `n_full_scores` instead of the tuned
+            depths: `n_probe`, `n_gathered`, `n_refined`, `n_full_scores` or margins instead of the tuned
                 ones (`latewood.index.Depths`).
 
         Returns:
@@ -336,14 +336,14 @@ class MultiVectorIndex:
         exact: bool = False,
         among: Sequence[str] | None = None,
         threads: int = 1,
-        **depths: int,
+        **depths: float,
     ) -> list[tuple[list[str], FloatArray]]:
         """`search` for each of these queries, some at a time; the results don't depend on `threads`."""
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(lambda query: self.search(query, k, exact=exact, among=among, **depths), queries))
 
     def _found(
-        self, query: FloatArray, k: int, exact: bool, rows: IntArray | None, depths: Mapping[str, int]
+        self, query: FloatArray, k: int, exact: bool, rows: IntArray | None, depths: Mapping[str, float]
     ) -> Candidates:
         if exact or self._late is None:
             return self._snapshot.search(_COLUMN, query, k, rows, exact=exact)

@@ -11,18 +11,15 @@ from typing import TypeVar
 import numpy as np
 
 from latewood.index.certify import BEYOND
-from latewood.index.depths import TUNED_K, Depths, Steps, overlap, tune
+from latewood.index.depths import TUNED_K, Depths, Ranked, Steps, overlap, tune
 from latewood.index.late import LateIndex
 from latewood.index.late_manifest import Manifest
 from latewood.index.snapshot import IndexSnapshot
-from latewood.types import FloatArray, IntArray
+from latewood.types import FloatArray
 
 __all__ = ["tuned"]
 
 T = TypeVar("T")
-Best = tuple[IntArray, FloatArray]
-"""Documents and their exact scores, best first."""
-
 _CHECKED = 24
 """Queries whose exact top ten is taken by exhaustive scoring, to see whether the deep cascade finds it."""
 _REFINED, _FULL = (1024, 1 / 16), (512, 1 / 64)
@@ -68,14 +65,14 @@ def _exact(
     queries: Sequence[FloatArray],
     threads: int,
     tell: Callable[[int], None],
-) -> list[Best]:
+) -> list[Ranked]:
     """For each query the best ten documents, some beyond them, and their exact scores.
 
     Some queries are scored exhaustively. The others by the cascade, so deep that it misses none of the top ten of
     those; where it does, deeper, until it is exhaustive, too.
     """
 
-    def exhaustive(query: FloatArray) -> Best:
+    def exhaustive(query: FloatArray) -> Ranked:
         found = snapshot.search(column, query, TUNED_K + BEYOND)
         return found.rows, found.scores
 
@@ -85,8 +82,8 @@ def _exact(
     while len(first) < len(queries) and refined < documents:
         depths = Depths(0, documents, refined, full)
 
-        def deep(query: FloatArray, depths: Depths = depths) -> Best:
-            rows = np.sort(late.candidates(query, depths))
+        def deep(query: FloatArray, depths: Depths = depths) -> Ranked:
+            rows = np.sort(late.ranked(query, depths)[0])
             scores = snapshot.scores(column, query, rows)
             order = np.lexsort((rows, -scores))[: TUNED_K + BEYOND]
             return rows[order], scores[order]
@@ -111,18 +108,5 @@ def _each(
 
 
 def _steps(late: LateIndex) -> Steps:
-    n = late.manifest.passages  # dead rows have no lists: an index of what is left is tuned alike
-
-    def gathered(query: FloatArray, probe: int, most: int) -> tuple[IntArray, int]:
-        rows, reached = late.cascade.candidates(query, probe, most, 1, 0, 1, None)
-        return rows, int(reached)
-
-    numbers, per_centroid = late.shape
-    return Steps(
-        gathered,
-        lambda query, probe, gather, most: late.candidates(query, Depths(probe, gather, most, 1), last=2),
-        lambda query, probe, gather, refined, most: late.candidates(query, Depths(probe, gather, refined, most)),
-        n,
-        numbers,
-        per_centroid,
-    )
+    documents = late.manifest.passages  # dead rows have no lists: an index of what is left is tuned alike
+    return Steps(lambda query, depths, last: late.ranked(query, depths, last)[:2], documents, *late.shape)
