@@ -25,8 +25,9 @@ struct Scored {
 bool better(const Scored& a, const Scored& b) { return a.score != b.score ? a.score > b.score : a.row < b.row; }
 
 // What a query has gathered for a document: points in the lower half, and in the upper one when it was last seen, so that
-// nothing need be cleared between queries.
+// nothing need be cleared. Documents are taken so many at a time that their tallies stay in the second-level cache.
 using Tally = std::uint32_t;
+constexpr std::int64_t kTogether = 1 << 15;
 constexpr std::int32_t kMostPoints = 65535;
 
 // All bits set where a < b, both below 2^31. Of a comparison compilers make a branch at times.
@@ -38,19 +39,20 @@ struct Scratch {
     std::vector<std::uint8_t> peaks;
     std::vector<char> workspace;
     std::vector<Tally> tallies;
-    std::uint16_t clock = 0;
+    std::int32_t clock = 0;
     std::vector<std::int32_t> rows;
     std::vector<std::int32_t> scores;
     std::vector<Scored> ranked;
 
     // A time later than all before, with `ticks` more to come.
-    void start(std::int64_t documents, std::int64_t ticks) {
-        if (static_cast<std::int64_t>(tallies.size()) < documents) tallies.resize(static_cast<std::size_t>(documents));
-        if (ticks >= 65535 - clock) {
-            std::fill(tallies.begin(), tallies.end(), Tally{0});
+    std::int32_t start(std::int64_t ticks) {
+        if (tallies.empty() || ticks >= 65535 - clock) {
+            tallies.assign(static_cast<std::size_t>(kTogether), Tally{0});
             clock = 0;
         }
-        ++clock;
+        const std::int32_t now = clock + 1;
+        clock += static_cast<std::int32_t>(ticks);
+        return now;
     }
 };
 
@@ -174,82 +176,93 @@ std::int64_t documents_of(const std::vector<Part>& parts) {
     return total;
 }
 
-// A centroid's documents in a part.
-struct Posted {
-    const std::int32_t* first;
+// A centroid's documents in a part that haven't been looked at yet, and what they are given.
+struct List {
+    const std::int32_t* next;
     const std::int32_t* last;
-
-    Posted(const Part& part, std::int32_t centroid) : first(part.postings), last(part.postings) {
-        if (first == nullptr) return;
-        last = first + part.posting_offsets[centroid + 1];
-        first += part.posting_offsets[centroid];
-    }
+    std::int32_t points;
+    std::int32_t tick;  // the number of the query vector
 
     // Lists lie anywhere; behind the first lines the processor reaches ahead by itself.
     void fetch() const {
         constexpr std::int64_t kLine = 64 / sizeof(std::int32_t), kLines = 4;
-        for (std::int64_t line = 0; line < kLines && first + line * kLine < last; ++line)
-            __builtin_prefetch(first + line * kLine);
+        for (std::int64_t line = 0; line < kLines && line * kLine < last - next; ++line)
+            __builtin_prefetch(next + line * kLine);
     }
 };
 
-// The documents of a part that a query has reached.
-class Reached {
-    Tally* tallies_;
-    std::int32_t* rows_;
-    std::int32_t start_;
-    std::int64_t count_ = 0;
-
-  public:
-    Reached(Tally* tallies, std::int32_t* rows, std::int32_t start) : tallies_(tallies), rows_(rows), start_(start) {}
-
-    std::int64_t count() const { return count_; }
-
-    // Points for the documents of a list. Without branches, which nobody could predict: a document may be new to the query,
-    // and a better centroid of it may have come first.
-    void add(const Posted& posted, std::int32_t first, std::int32_t points, std::int32_t now,
-             const std::uint8_t* allowed) {
-        std::int64_t count = count_;
-        for (const std::int32_t* posting = posted.first; posting != posted.last; ++posting) {
-            const std::int32_t row = first + *posting;
-            if (allowed != nullptr && allowed[row] == 0) continue;
-            const Tally tally = tallies_[row];
-            const auto seen = static_cast<std::int32_t>(tally >> 16);
-            const std::int32_t is_new = less(seen, start_);
-            const std::int32_t sum = (static_cast<std::int32_t>(tally & 0xffff) & ~is_new) + (points & less(seen, now));
-            tallies_[row] = static_cast<Tally>(now) << 16 | static_cast<Tally>(std::min(kMostPoints, sum));
-            rows_[count] = row;
-            count -= is_new;
+std::vector<List> lists_of(const Part& part, const std::vector<Probes>& probes) {
+    std::vector<List> lists;
+    std::int32_t tick = 0;
+    for (const Probes& probe : probes) {
+        const std::int32_t missed = probe.centroids.back().score - 1;
+        for (const Scored& centroid : probe.centroids) {
+            const std::int64_t* offsets = part.posting_offsets + centroid.row;
+            lists.push_back({part.postings + offsets[0], part.postings + offsets[1], centroid.score - missed, tick});
         }
-        count_ = count;
+        ++tick;
     }
+    return lists;
+}
+
+// Documents of a part that are taken together, and the time at which that began.
+struct Piece {
+    std::int32_t begin, end, start;
 };
+
+// What the documents of a list in a piece are given; those that are new to the query are put down at `rows`, whose end is
+// returned. `allowed` begins at the part, `tallies` at the piece. Without branches on what nobody could predict: a document
+// may be new to the query, and a better centroid of it may have come first.
+template <bool kSome>
+std::int32_t* add_points(List& list, const Piece& piece, Tally* tallies, const std::uint8_t* allowed,
+                         std::int32_t* rows) {
+    const std::int32_t points = list.points, start = piece.start, now = start + list.tick, begin = piece.begin,
+                       end = piece.end;
+    const std::int32_t *posting = list.next, *const last = list.last;
+    for (; posting != last && *posting < end; ++posting) {
+        const std::int32_t row = *posting;
+        if (kSome && allowed[row] == 0) continue;
+        const Tally tally = tallies[row - begin];
+        const auto seen = static_cast<std::int32_t>(tally >> 16);
+        const std::int32_t is_new = less(seen, start);
+        const std::int32_t sum = (static_cast<std::int32_t>(tally & 0xffff) & ~is_new) + (points & less(seen, now));
+        tallies[row - begin] = static_cast<Tally>(now) << 16 | static_cast<Tally>(std::min(kMostPoints, sum));
+        *rows = row;
+        rows -= is_new;
+    }
+    list.next = posting;
+    return rows;
+}
 
 // The first step: documents by the points that the probes give them.
 void gather(Scratch& scratch, const std::vector<Part>& parts, const std::vector<Probes>& probes,
             const std::uint8_t* allowed) {
-    const std::int64_t documents = documents_of(parts);
-    scratch.start(documents, static_cast<std::int64_t>(probes.size()));
-    const Tally* tallies = scratch.tallies.data();
-    scratch.rows.resize(static_cast<std::size_t>(documents) + 1);
-    const std::int32_t* rows = scratch.rows.data();
-    Reached reached(scratch.tallies.data(), scratch.rows.data(), scratch.clock);
-    for (const Probes& probe : probes) {
-        const std::int32_t missed = probe.centroids.back().score - 1;
-        for (std::size_t i = 0; i < probe.centroids.size(); ++i) {
-            const std::int32_t points = probe.centroids[i].score - missed;
-            std::int32_t first = 0;
-            for (const Part& part : parts) {
-                if (i + 1 < probe.centroids.size()) Posted(part, probe.centroids[i + 1].row).fetch();
-                reached.add(Posted(part, probe.centroids[i].row), first, points, scratch.clock, allowed);
-                first += static_cast<std::int32_t>(part.documents);
+    const auto add = allowed == nullptr ? add_points<false> : add_points<true>;  // called, for its registers
+    scratch.rows.resize(static_cast<std::size_t>(kTogether) + 1);
+    std::int64_t first = 0;
+    for (const Part& part : parts) {
+        std::vector<List> lists;
+        if (part.postings != nullptr) lists = lists_of(part, probes);
+        for (std::int64_t begin = 0; begin < part.documents && !lists.empty(); begin += kTogether) {
+            const Piece piece{static_cast<std::int32_t>(begin),
+                              static_cast<std::int32_t>(std::min(part.documents, begin + kTogether)),
+                              scratch.start(static_cast<std::int64_t>(probes.size()))};
+            Tally* tallies = scratch.tallies.data();
+            std::int32_t *rows = scratch.rows.data(), *named = rows;
+            for (std::size_t i = 0; i < lists.size(); ++i) {
+                if (i + 1 < lists.size()) lists[i + 1].fetch();
+                named = add(lists[i], piece, tallies, allowed == nullptr ? nullptr : allowed + first, named);
+            }
+            const std::size_t before = scratch.ranked.size();
+            scratch.ranked.resize(before + static_cast<std::size_t>(named - rows));
+            for (Scored* to = scratch.ranked.data() + before; named != rows; ++to) {
+                const std::int32_t row = *--named;
+                *to = {static_cast<std::int32_t>(tallies[row - piece.begin] & 0xffff),
+                       static_cast<std::int32_t>(first) + row};
             }
         }
-        ++scratch.clock;
+        first += part.documents;
     }
-    scratch.ranked.resize(static_cast<std::size_t>(reached.count()));
-    for (std::size_t i = 0; i < scratch.ranked.size(); ++i)
-        scratch.ranked[i] = {static_cast<std::int32_t>(tallies[rows[i]] & 0xffff), rows[i]};
 }
 
 // Adds the documents of parts without postings, or those of all parts, which then are the first step.

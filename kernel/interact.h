@@ -5,42 +5,14 @@
 
 #include <cstdint>
 
+#include "table_bytes.h"
+
 namespace {
-
-constexpr std::int64_t kTableBytes = 32;  // a row is a multiple of it
-
-#if defined(__GNUC__)
-#pragma GCC diagnostic ignored "-Wpsabi"  // everything here is inlined
-typedef std::uint8_t TableBytes __attribute__((vector_size(32), aligned(1), may_alias));
-inline TableBytes larger(TableBytes a, TableBytes b) { return a > b ? a : b; }
-inline void store_bytes(std::uint8_t* p, TableBytes v) { *reinterpret_cast<TableBytes*>(p) = v; }
-inline TableBytes table_bytes(const std::uint8_t* p) { return *reinterpret_cast<const TableBytes*>(p); }
-inline std::int32_t sum_of(TableBytes v) {
-    std::int32_t sum = 0;
-    for (int i = 0; i < 32; ++i) sum += v[i];
-    return sum;
-}
-#else
-struct TableBytes {
-    std::uint8_t value[32];
-};
-inline TableBytes larger(TableBytes a, const TableBytes& b) {
-    for (int i = 0; i < 32; ++i) a.value[i] = a.value[i] > b.value[i] ? a.value[i] : b.value[i];
-    return a;
-}
-inline void store_bytes(std::uint8_t* p, const TableBytes& v) { *reinterpret_cast<TableBytes*>(p) = v; }
-inline TableBytes table_bytes(const std::uint8_t* p) { return *reinterpret_cast<const TableBytes*>(p); }
-inline std::int32_t sum_of(const TableBytes& v) {
-    std::int32_t sum = 0;
-    for (int i = 0; i < 32; ++i) sum += v.value[i];
-    return sum;
-}
-#endif
 
 #if !defined(LATEWOOD_CUT_TO_BYTES)
 // Of 32 values: times gain, plus shift, cut to 0 .. 255 and towards zero. For each instruction set in its own words, and
 // here in a form that compilers turn into vectors.
-inline void cut_to_bytes(const float* values, const float* gains, const float* shifts, std::uint8_t* out) {
+inline TableBytes cut_to_bytes(const float* values, const float* gains, const float* shifts) {
     std::int32_t whole[kTableBytes];
     for (int i = 0; i < kTableBytes; ++i) {
         float value = values[i] * gains[i] + shifts[i];
@@ -48,7 +20,9 @@ inline void cut_to_bytes(const float* values, const float* gains, const float* s
         value = value < 255.0f ? value : 255.0f;
         whole[i] = static_cast<std::int32_t>(value);
     }
-    for (int i = 0; i < kTableBytes; ++i) out[i] = static_cast<std::uint8_t>(whole[i]);
+    std::uint8_t bytes[kTableBytes];
+    for (int i = 0; i < kTableBytes; ++i) bytes[i] = static_cast<std::uint8_t>(whole[i]);
+    return table_bytes(bytes);
 }
 #endif
 

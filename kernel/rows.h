@@ -62,8 +62,9 @@ void tabulate_of(Stream& stream, std::int64_t width, float gain, float shift, st
         }
         std::uint8_t* to = table + t * width;
         for (std::int64_t slot = 0; slot < width; slot += kTableBytes) {
-            cut_to_bytes(values + slot, gains + slot, shifts + slot, to + slot);
-            store_bytes(peaks + slot, larger(table_bytes(peaks + slot), table_bytes(to + slot)));
+            const TableBytes now = cut_to_bytes(values + slot, gains + slot, shifts + slot);
+            store_bytes(to + slot, now);
+            store_bytes(peaks + slot, larger(table_bytes(peaks + slot), now));
         }
     });
 }

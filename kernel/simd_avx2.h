@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "table_bytes.h"
 #include "transpose_x86.h"
 
 namespace {
@@ -191,15 +192,14 @@ inline __m256i eight_integers(const float* values, const float* gains, const flo
     return _mm256_cvttps_epi32(_mm256_min_ps(value, _mm256_set1_ps(255.0f)));
 }
 
-inline void cut_to_bytes(const float* values, const float* gains, const float* shifts, std::uint8_t* out) {
+inline TableBytes cut_to_bytes(const float* values, const float* gains, const float* shifts) {
     const __m256i a = _mm256_packs_epi32(eight_integers(values, gains, shifts),
                                          eight_integers(values + 8, gains + 8, shifts + 8));
     const __m256i b = _mm256_packs_epi32(eight_integers(values + 16, gains + 16, shifts + 16),
                                          eight_integers(values + 24, gains + 24, shifts + 24));
     // Packing works on halves of a register: fours of values come out as 0 2 4 6 1 3 5 7.
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out),
-                        _mm256_permutevar8x32_epi32(_mm256_packus_epi16(a, b), order));
+    return (TableBytes)_mm256_permutevar8x32_epi32(_mm256_packus_epi16(a, b), order);
 }
 
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "table_bytes.h"
+
 namespace {
 
 constexpr int kLanes = 16;
@@ -192,9 +194,9 @@ inline __m128i sixteen_bytes(const float* values, const float* gains, const floa
     return _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(_mm512_min_ps(value, _mm512_set1_ps(255.0f))));
 }
 
-inline void cut_to_bytes(const float* values, const float* gains, const float* shifts, std::uint8_t* out) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), sixteen_bytes(values, gains, shifts));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 16), sixteen_bytes(values + 16, gains + 16, shifts + 16));
+inline TableBytes cut_to_bytes(const float* values, const float* gains, const float* shifts) {
+    const __m128i first = sixteen_bytes(values, gains, shifts);
+    return (TableBytes)_mm256_setr_m128i(first, sixteen_bytes(values + 16, gains + 16, shifts + 16));
 }
 
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
