@@ -15,7 +15,6 @@ from latewood.errors import CorruptionError, InputError, ShapeError, UsageError
 from latewood.index import LATE_FOLDER, Depths, LateIndex, MultiVectorIndex, late_build, overlap
 from latewood.index import multivector as multivector_module
 from latewood.index.codebook import Codebook, take, train
-from latewood.index.depths import tune
 from latewood.index.late_manifest import MANIFEST
 from latewood.types import MultiVectors
 
@@ -176,15 +175,6 @@ def test_depths_can_be_given(built):
         built.search(query, 10, n_full_scores=0)
     with pytest.raises(UsageError, match=r"full_margin: got 2, expected a share from 0 to 1"):
         built.search(query, 10, full_margin=2)
-
-
-def test_a_number_of_documents_that_is_given_is_that_many():
-    tuned = Depths(8, 100, 60, 40, gathered_margin=0.6, refined_margin=0.2, full_margin=0.1)
-    assert tuned.but({"n_refined": 50}) == Depths(8, 100, 50, 40, gathered_margin=0.6, full_margin=0.1)
-    assert tuned.but({"n_full_scores": 80}) == Depths(8, 100, 80, 80, gathered_margin=0.6, refined_margin=0.2)
-    both = tuned.but({"n_full_scores": 30, "full_margin": 0.3})
-    assert both == Depths(8, 100, 60, 30, gathered_margin=0.6, refined_margin=0.2, full_margin=0.3)
-    assert tuned.at(20) == Depths(16, 200, 120, 80, gathered_margin=0.6, refined_margin=0.2, full_margin=0.1)
 
 
 def test_more_results_are_searched_for_deeper(built):
@@ -421,13 +411,6 @@ def test_fewer_distinct_vectors_than_centroids():
     values = np.repeat(np.eye(4, 16, dtype=np.float32), 10, axis=0)
     book = train(MultiVectors(values, np.array([0, 40], np.int64)), 16)
     assert np.allclose(book.centroids[book.assign(MultiVectors(values, np.array([0, 40], np.int64)))], values)
-
-
-def test_tuning_wants_a_share_and_queries():
-    with pytest.raises(UsageError, match=r"target_overlap: got 1\.5"):
-        tune(None, [np.zeros((1, 2))], [], 1.5, map)
-    with pytest.raises(UsageError, match="no queries"):
-        tune(None, [], [], 0.9, map)
 
 
 def test_overlap_by_hand():
