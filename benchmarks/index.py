@@ -29,6 +29,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -231,10 +232,11 @@ def ours(vectors: Vectors, folder: Path, threads: int, centroids: int | None) ->
         }
         rows.append(row("latewood", vectors, exact, rankings, ms, **more))
         depths = Depths(**stats["late_index"]["depths"])
-        for factor in (0.5, 2):
+        for factor in (0.75, 1.5):
             other = {
-                name: max(1, int(getattr(depths, name) * factor))
-                for name in ("n_gathered", "n_refined", "n_full_scores")
+                name: min(1.0, value * factor) if "margin" in name else max(1, int(value * factor))
+                for name, value in asdict(depths).items()
+                if name != "n_probe"
             }
             rankings, ms = timed(
                 lambda query, other=other: [int(name) for name in index.search(query, K, **other)[0]], vectors.queries
