@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import cascade_in_numpy as oracle
 import numpy as np
@@ -225,6 +226,21 @@ def test_a_manifest_of_format_1_counts_as_just_trained(tmp_path):
         assert (manifest.trained, manifest.passages, manifest.appended) == (manifest.vectors, 50, 0)
         index.refresh()
         assert index.stats()["late_index"]["drift"] == 1.0
+
+
+def test_a_manifest_of_format_3_has_depths_without_margins(tmp_path):
+    with MultiVectorIndex.build(tmp_path / "ix", documents(50)) as index:
+        depths = index._late.depths
+        path = tmp_path / "ix" / LATE_FOLDER / MANIFEST
+        content = json.loads(path.read_text())
+        del content["crc32"]
+        content["depths"] = {key: value for key, value in content["depths"].items() if "margin" not in key}
+        content["format"] = 3
+        path.write_text(json.dumps({**content, "crc32": _crc(content)}))
+        index.refresh()
+        fixed = replace(depths, gathered_margin=1.0, refined_margin=1.0, full_margin=1.0)
+        assert index._late.depths == fixed != depths
+        assert index.search(QUERIES[0], 5)[0] == index.search(QUERIES[0], 5, exact=True)[0]
 
 
 def test_wrong_input_is_refused(tmp_path):
