@@ -51,8 +51,9 @@ struct Depths {
 struct Found {
     std::vector<std::int64_t> rows;  // the documents that leave the last step, best first
     std::vector<float> scores;       // theirs there, 0 for a document that has nothing to do with the query
-    std::int64_t reached;            // documents that the first step named, with those of parts without postings, which
-};                                   // leave it behind the others
+    // Documents that the first step named, with those of parts without postings, which leave it behind the others.
+    std::int64_t reached;
+};
 
 // `allowed` is null or says of each document whether it may be found. `values` is the query as [count, dim] floats.
 Found candidates(const Centroids& centroids, const std::vector<Part>& parts, const float* values, std::int64_t count,

@@ -199,7 +199,7 @@ inline TableBytes cut_to_bytes(const float* values, const float* gains, const fl
                                          eight_integers(values + 24, gains + 24, shifts + 24));
     // Packing works on halves of a register: fours of values come out as 0 2 4 6 1 3 5 7.
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    return (TableBytes)_mm256_permutevar8x32_epi32(_mm256_packus_epi16(a, b), order);
+    return reinterpret_cast<TableBytes>(_mm256_permutevar8x32_epi32(_mm256_packus_epi16(a, b), order));
 }
 
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }

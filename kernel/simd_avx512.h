@@ -196,7 +196,8 @@ inline __m128i sixteen_bytes(const float* values, const float* gains, const floa
 
 inline TableBytes cut_to_bytes(const float* values, const float* gains, const float* shifts) {
     const __m128i first = sixteen_bytes(values, gains, shifts);
-    return (TableBytes)_mm256_setr_m128i(first, sixteen_bytes(values + 16, gains + 16, shifts + 16));
+    return reinterpret_cast<TableBytes>(
+        _mm256_setr_m128i(first, sixteen_bytes(values + 16, gains + 16, shifts + 16)));
 }
 
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }

@@ -73,3 +73,16 @@ def test_tuning_wants_a_share_and_queries():
         tune(None, [np.zeros((1, 2))], [], 1.5, map)
     with pytest.raises(UsageError, match="no queries"):
         tune(None, [], [], 0.9, map)
+
+
+def test_a_step_that_cannot_keep_enough_is_not_gone_through_to_its_end():
+    """Its order has lost documents before it: what all of it keeps is enough, and the list ends where that is had."""
+    asked = [np.full((8, 4), i, np.float32) for i in range(60)]
+    cascade = Guessing(range(60))
+    exact = [cascade.exact(query) for query in asked]
+    lost = [(np.concatenate([[5000 + i], rows[1:]]), scores) for i, (rows, scores) in enumerate(exact)]
+    steps = Steps(cascade.ranked, 2000, 1.0, 1.0)  # every document passes the first step
+    depths = tune(steps, asked, lost, 0.99, lambda work, queries: [work(query) for query in queries])
+    assert depths.n_probe == 0
+    assert depths.refined_margin < 1
+    assert depths.n_full_scores < 1000

@@ -177,10 +177,10 @@ def tune(
     most = min(_REFINED[-1], steps.documents)
     depths = replace(_first_step(steps, queries, exact, wanted[0], each), n_refined=most)
     ranked = each(lambda query: steps.ranked(query, depths, 2), queries)
-    refined = _leaving(_REFINED, ranked, exact, wanted[1], _WIDER) or _Leaving(_REFINED[-1], 1.0, 0.0)
+    refined = _leaving(_REFINED, ranked, exact, wanted[1], _WIDER)
     deep = replace(depths, n_refined=refined.most, n_full_scores=refined.most, refined_margin=refined.margin)
     ranked = each(lambda query: steps.ranked(query, deep, 3), queries)
-    full = _leaving(_FULL, ranked, exact, wanted[2]) or _Leaving(_FULL[-1], 1.0, 0.0)
+    full = _leaving(_FULL, ranked, exact, wanted[2])
     return replace(deep, n_refined=max(refined.most, full.most), n_full_scores=full.most, full_margin=full.margin)
 
 
@@ -203,39 +203,38 @@ def _first_step(
         deep = Depths(probe, most, 1, 1)
         ranked = each(lambda query, deep=deep: steps.ranked(query, deep, 1), queries)  # type: ignore[misc]
         leaving = _leaving(_GATHERED, ranked, exact, wanted)
-        cost = reach + (leaving.mean * steps.numbers * _NUMBER_NS if leaving else np.inf)
-        if leaving and cost < best:
+        cost = reach + leaving.mean * steps.numbers * _NUMBER_NS
+        if leaving.kept >= wanted and cost < best:
             best, choice = cost, replace(deep, n_gathered=leaving.most, gathered_margin=leaving.margin)
     return choice
 
 
 @dataclass(frozen=True, slots=True)
 class _Leaving:
-    """Who leaves a step: the best `most` within `margin`, `mean` of them on the average."""
+    """Who leaves a step: the best `most` within `margin`, `mean` of them and `kept` of the top ten on the average."""
 
     most: int
     margin: float
     mean: float
+    kept: float
 
 
 def _leaving(
     ladder: Sequence[int], ranked: Sequence[Ranked], exact: Sequence[Ranked], wanted: float, wider: float = 1.0
-) -> _Leaving | None:
+) -> _Leaving:
     """The least margin that keeps enough, times `wider`, and the least rung that then loses nothing further.
 
-    None where not even all keep enough.
+    Where not even all keep enough, what all keep is enough: to go deeper than that into a step's order is of no use.
     """
     near = np.minimum(np.array([_near(scores) for _, scores in ranked]), ladder[-1])
     kept = [_kept(rows, *best) for (rows, _), best in zip(ranked, exact, strict=True)]
     means = np.mean([at(counts) for at, counts in zip(kept, near, strict=True)], axis=0)
-    if means[-1] < wanted:
-        return None
-    i = int(np.argmax(means >= wanted))
+    i = int(np.argmax(means >= min(wanted, means[-1])))
     i = min(len(_MARGINS) - 1, int(np.ceil((i + 1) * wider)) - 1)
     rungs = np.minimum(near[:, i, None], ladder)
     means = np.mean([at(counts) for at, counts in zip(kept, rungs, strict=True)], axis=0)
     j = int(np.argmax(means == means[-1]))
-    return _Leaving(ladder[j], float(_MARGINS[i]), float(rungs[:, j].mean()))
+    return _Leaving(ladder[j], float(_MARGINS[i]), float(rungs[:, j].mean()), float(means[j]))
 
 
 def _near(scores: FloatArray) -> IntArray:
