@@ -57,6 +57,6 @@ pip install --quiet -c constraints.txt scikit-build-core nanobind ninja
 pip install --quiet --no-build-isolation --no-deps --upgrade --target "$work/site" . \
     -C cmake.define.LATEWOOD_SANITIZE=ON -C cmake.build-type=RelWithDebInfo -C build-dir="$work/asan" -C install.strip=false
 ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
-    PYTHONPATH="$work/site" python -m pytest tests/kernel -m "not long"
+    PYTHONPATH="$work/site" python -m pytest tests/kernel tests/index/test_late_index.py tests/index/test_late_life.py -m "not long"
 
 for line in "${missing[@]:-}"; do [ -z "$line" ] || echo "NOT RUN  $line"; done
