@@ -55,7 +55,8 @@ fi
 echo "== the Python tests under sanitizers"
 pip install --quiet -c constraints.txt scikit-build-core nanobind ninja
 pip install --quiet --no-build-isolation --no-deps --upgrade --target "$work/site" . \
-    -C cmake.define.LATEWOOD_SANITIZE=ON -C cmake.build-type=RelWithDebInfo -C build-dir="$work/asan" -C install.strip=false
+    --config-settings=cmake.define.LATEWOOD_SANITIZE=ON --config-settings=cmake.build-type=RelWithDebInfo \
+    --config-settings=build-dir="$work/asan" --config-settings=install.strip=false
 ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
     PYTHONPATH="$work/site" python -m pytest tests/kernel tests/index/test_late_index.py tests/index/test_late_life.py -m "not long"
 
