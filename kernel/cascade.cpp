@@ -170,12 +170,6 @@ class Table {
     }
 };
 
-std::int64_t documents_of(const std::vector<Part>& parts) {
-    std::int64_t total = 0;
-    for (const Part& part : parts) total += part.documents;
-    return total;
-}
-
 // A centroid's documents in a part that haven't been looked at yet, and what they are given.
 struct List {
     const std::int32_t* next;
@@ -398,7 +392,7 @@ Found candidates(const Centroids& centroids, const std::vector<Part>& parts, con
     const float zero = kZero * static_cast<float>(count);
     keep_near(mine.ranked, depths.k, depths.second.margin, zero, better);
     keep_best(mine.ranked, depths.second.most);
-    if (depths.third.most == 0 || depths.last == 2) return found(mine.ranked, zero, reached);
+    if (depths.last == 2) return found(mine.ranked, zero, reached);
     return by_signs(parts, values, count, dim, depths, rows_of(mine.ranked), reached);
 }
 

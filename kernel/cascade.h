@@ -37,7 +37,7 @@ struct Part {
 
 // Which documents leave a step.
 struct Leaving {
-    std::int64_t most;  // of the third: 0 if the second is the last
+    std::int64_t most;  // so many of them at most,
     double margin;      // whose score isn't lower than the k-th by more than this share of it; 1: whatever their score
 };
 

@@ -138,13 +138,17 @@ def test_who_stands_too_far_behind_the_kth_leaves_no_step(built, margin, k):
 
 
 def test_margins_hold_where_nobody_is_similar(built):
-    """Scores below zero: the k-th itself is the floor."""
+    """Where the k-th scores less than zero, it is itself the floor: a share of it would lie above it."""
     query = -np.stack([array.mean(axis=0) for array in queries(12)]).mean(axis=0, keepdims=True).astype(np.float32)
     for last, margins in ((2, {"refined_margin": 0.3}), (3, {"full_margin": 0.3})):
         every, scores, _ = built._late.ranked(query, Depths(0, 0, 600, 600), last)
-        at, _, _ = built._late.ranked(query, Depths(0, 0, 600, 600, **margins), last)
-        floor = scores[9] - 0.3 * max(0.0, float(scores[9]))
-        assert at.tolist() == every[scores >= floor].tolist()
+        below = np.zeros(600, np.uint8)
+        below[every[scores < 0]] = 1
+        left, scores = every[scores < 0], scores[scores < 0]
+        assert len(left) > 20
+        at, _, _ = built._late.ranked(query, Depths(0, 0, 600, 600, **margins), last, allowed=below)
+        assert at.tolist() == left[scores >= scores[9]].tolist()
+        assert len(at) < len(left)
 
 
 # -- the whole -------------------------------------------------------------------------------------------------------
